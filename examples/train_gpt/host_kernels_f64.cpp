@@ -1,0 +1,3 @@
+#include "host_kernels_impl.hpp"
+
+template struct train_gpt::host_kernels<double>;

@@ -1,0 +1,68 @@
+#pragma once
+#include <rondel/core/error.hpp>
+#include <rondel/core/work.hpp>
+#include <rondel/device/concepts.hpp>
+
+#include <atomic>
+#include <cstdint>
+
+namespace rondel::detail {
+
+// What a device holds and has launched. Its buffers share it, because they may outlive it.
+class device_account {
+ public:
+  device_account(int rank, std::uint64_t limit) noexcept : rank_(rank), limit_(limit) {}
+
+  void acquire(std::uint64_t bytes) {
+    std::uint64_t live = live_.load(std::memory_order_relaxed);
+    do {
+      if (bytes > limit_ || live > limit_ - bytes) throw out_of_memory(rank_, bytes, live, limit_);
+    } while (!live_.compare_exchange_weak(live, live + bytes, std::memory_order_relaxed));
+    std::uint64_t peak = peak_.load(std::memory_order_relaxed);
+    while (peak < live + bytes &&
+           !peak_.compare_exchange_weak(peak, live + bytes, std::memory_order_relaxed)) {
+    }
+    allocations_.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  void release(std::uint64_t bytes) noexcept { live_.fetch_sub(bytes, std::memory_order_relaxed); }
+
+  void launched(const work& w) noexcept {
+    launches_.fetch_add(1, std::memory_order_relaxed);
+    flops_.fetch_add(w.flops, std::memory_order_relaxed);
+    read_.fetch_add(w.bytes_read, std::memory_order_relaxed);
+    written_.fetch_add(w.bytes_written, std::memory_order_relaxed);
+  }
+
+  [[nodiscard]] memory_usage memory() const noexcept {
+    return {live_.load(std::memory_order_relaxed), peak_.load(std::memory_order_relaxed), limit_,
+            allocations_.load(std::memory_order_relaxed)};
+  }
+
+  void reset_peak() noexcept {
+    peak_.store(live_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  }
+
+  [[nodiscard]] work_total work_done() const noexcept {
+    return {launches_.load(std::memory_order_relaxed), flops_.load(std::memory_order_relaxed),
+            read_.load(std::memory_order_relaxed), written_.load(std::memory_order_relaxed)};
+  }
+
+  [[nodiscard]] int rank() const noexcept { return rank_; }
+
+ private:
+  int rank_;
+  std::uint64_t limit_;
+  std::atomic<std::uint64_t> live_{0}, peak_{0}, allocations_{0};
+  std::atomic<std::uint64_t> launches_{0}, read_{0}, written_{0};
+  std::atomic<double> flops_{0};
+};
+
+inline void check_copy(const char* what, std::size_t to, std::size_t from) {
+  if (to != from) {
+    throw invalid_argument(
+        concat("stream::", what, ": ", from, " bytes do not fit a destination of ", to, " bytes"));
+  }
+}
+
+}  // namespace rondel::detail

@@ -1,0 +1,50 @@
+#pragma once
+#include <rondel/core/device_span.hpp>
+#include <rondel/device/concepts.hpp>
+
+#include <cstddef>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+namespace rondel {
+
+/// `size()` elements of `T` in memory of a device `D`, freed in stream order.
+///
+/// Holds exactly `size() * sizeof(T)` bytes. The elements are not initialised.
+template <class T, device D>
+requires std::is_trivially_copyable_v<T>
+class device_array {
+ public:
+  /// No elements, no memory.
+  device_array() = default;
+
+  /// `size` elements from `device`, ordered on `stream` as `device.allocate` says.
+  /// Throws `out_of_memory`, and `invalid_argument` if the bytes overflow.
+  device_array(D& device, typename D::stream_type& stream, std::size_t size)
+      : buffer_(device.allocate(stream, checked_bytes(size))), size_(size) {}
+
+  /// The elements.
+  [[nodiscard]] device_span<T> span() noexcept { return {static_cast<T*>(data()), size_}; }
+  /// The elements, read only.
+  [[nodiscard]] device_span<const T> span() const noexcept {
+    return {static_cast<const T*>(data()), size_};
+  }
+  /// Number of elements.
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+ private:
+  [[nodiscard]] static std::size_t checked_bytes(std::size_t size) {
+    if (size > std::numeric_limits<std::size_t>::max() / sizeof(T)) {
+      throw invalid_argument(concat("device_array: ", size, " elements of ", sizeof(T),
+                                    " bytes are more than an address space"));
+    }
+    return size * sizeof(T);
+  }
+  [[nodiscard]] void* data() const noexcept { return buffer_.data(); }
+
+  typename D::buffer_type buffer_{};
+  std::size_t size_ = 0;
+};
+
+}  // namespace rondel

@@ -1,0 +1,124 @@
+#pragma once
+#include <rondel/core/reduction.hpp>
+#include <rondel/device/host.hpp>
+#include <rondel/device/sim.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <vector>
+
+namespace rondel {
+namespace detail {
+
+template <class To, class From>
+[[nodiscard]] constexpr To element_cast(From value) {
+  if constexpr (is_half<To>) {
+    return To(static_cast<float>(value));
+  } else {
+    return static_cast<To>(value);
+  }
+}
+
+// Elements per block of a reduction over many inputs: accumulators and one input stay in L1.
+inline constexpr std::size_t reduce_block = 2048;
+
+// out[i] = finish(op(...op(op(in(0)[i], in(1)[i]), in(2)[i])...)), in that order, for i in
+// [begin, end) and inputs in(0) ... in(ranks - 1). `store(offset, block, size)` receives each
+// finished block, so that a caller can write it to several places while it is in the cache.
+template <class T, class Op, class In, class Store>
+void reduce_in_order(std::size_t begin, std::size_t end, int ranks, const Op& op, const In& in,
+                     const Store& store) {
+  using accumulator = accumulator_t<Op, T>;
+  alignas(64) std::array<accumulator, reduce_block> sums;
+  alignas(64) std::array<T, reduce_block> rounded;
+  for (std::size_t at = begin; at < end; at += reduce_block) {
+    const std::size_t size = std::min(reduce_block, end - at);
+    accumulator* const a = sums.data();
+    const T* const x0 = in(0) + at;
+    if (ranks == 1) {
+      for (std::size_t i = 0; i < size; ++i) a[i] = static_cast<accumulator>(x0[i]);
+    } else {
+      const T* const x1 = in(1) + at;
+      for (std::size_t i = 0; i < size; ++i) {
+        a[i] = op(static_cast<accumulator>(x0[i]), static_cast<accumulator>(x1[i]));
+      }
+    }
+    for (int r = 2; r < ranks; ++r) {
+      const T* const x = in(r) + at;
+      for (std::size_t i = 0; i < size; ++i) a[i] = op(a[i], static_cast<accumulator>(x[i]));
+    }
+    if constexpr (has_finish<Op>) {
+      for (std::size_t i = 0; i < size; ++i) a[i] = finish(op, a[i], ranks);
+    }
+    if constexpr (std::same_as<accumulator, T>) {
+      store(at, a, size);
+    } else {
+      for (std::size_t i = 0; i < size; ++i) rounded[i] = element_cast<T>(a[i]);
+      store(at, rounded.data(), size);
+    }
+  }
+}
+
+// The kernels of every device whose streams take a plain callable.
+template <class Stream>
+struct callable_kernels {
+  // out[i] = op(a[i], b[i]); `out` may be `a` or `b`. With `last`, the result of the reduction
+  // over `ranks` ranks: what finishes it (the division of a mean) is done too.
+  template <class T, class Op>
+  static void reduce(Stream& s, device_span<T> out, device_span<const T> a, device_span<const T> b,
+                     Op op, int ranks, bool last) {
+    const std::size_t n = out.size();
+    s.launch({.name = "reduce",
+              .flops = static_cast<double>(n),
+              .bytes_read = 2 * out.size_bytes(),
+              .bytes_written = out.size_bytes()},
+             [=, to = out.data(), x = a.data(), y = b.data()] {
+               using accumulator = accumulator_t<Op, T>;
+               for (std::size_t i = 0; i < n; ++i) {
+                 accumulator value =
+                     op(static_cast<accumulator>(x[i]), static_cast<accumulator>(y[i]));
+                 if constexpr (has_finish<Op>) {
+                   if (last) value = finish(op, value, ranks);
+                 }
+                 to[i] = element_cast<T>(value);
+               }
+             });
+  }
+
+  // out[i] = in[0][i] op in[1][i] op ..., in that order, finished. `out` may be one of them.
+  template <class T, class Op>
+  static void reduce_many(Stream& s, device_span<T> out, std::vector<device_span<const T>> in,
+                          Op op) {
+    const std::size_t n = out.size();
+    const auto ranks = static_cast<int>(in.size());
+    s.launch({.name = "reduce",
+              .flops = static_cast<double>(n) * (ranks - 1),
+              .bytes_read = in.size() * out.size_bytes(),
+              .bytes_written = out.size_bytes()},
+             [=, to = out.data(), from = std::move(in)] {
+               reduce_in_order<T>(
+                   0, n, ranks, op, [&](int r) { return from[static_cast<std::size_t>(r)].data(); },
+                   [&](std::size_t at, const T* block, std::size_t size) {
+                     std::copy_n(block, size, to + at);
+                   });
+             });
+  }
+};
+
+}  // namespace detail
+
+/// The kernels of rondel's primitives on the host.
+///
+/// - `reduce(stream, out, a, b, op, ranks, last)`: `out[i] = op(a[i], b[i])`; `out` may be `a`
+///   or `b`. With `last`, the division of a mean over `ranks` ranks is done too.
+/// - `reduce_many(stream, out, inputs, op)`: `out[i] = in0[i] op in1[i] op ...`, in that order,
+///   rounded once; `out` may be one of the inputs.
+template <>
+struct kernels<host_device> : detail::callable_kernels<host_stream> {};
+
+/// The same launches on the simulated device, which counts them and runs none.
+template <>
+struct kernels<sim_device> : detail::callable_kernels<sim_stream> {};
+
+}  // namespace rondel

@@ -1,0 +1,191 @@
+#pragma once
+#include <rondel/comm/faulty.hpp>
+#include <rondel/comm/threads.hpp>
+#include <rondel/core/error.hpp>
+#include <rondel/core/seconds.hpp>
+#include <rondel/device/host.hpp>
+#include <rondel/device/sim.hpp>
+#include <rondel/trace/timeline.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <limits>
+#include <optional>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace rondel {
+
+/// Ranks that are threads of this process, each with a `host_device` of its own.
+struct threads {
+  /// Number of ranks.
+  int ranks = 1;
+  /// Mode of the streams that the devices make.
+  stream_mode streams = stream_mode::immediate;
+  /// Bytes that may be live on each device.
+  std::uint64_t memory_limit = std::numeric_limits<std::uint64_t>::max();
+  /// How long a call may wait for its peers.
+  seconds timeout{600};
+  /// Where all streams record what they run; null for nowhere. Must outlive the run.
+  timeline* recorder = nullptr;
+};
+
+/// Ranks on `sim_device`: the program runs, its kernels do not; memory, work and messages are
+/// counted.
+struct simulated {
+  /// Number of ranks.
+  int ranks = 1;
+  /// Bytes that may be live on each device.
+  std::uint64_t memory_limit = std::numeric_limits<std::uint64_t>::max();
+  /// How long a call may wait for its peers.
+  seconds timeout{600};
+};
+
+/// What a rank's program is given: its device and its world.
+template <communicator C>
+class rank_context {
+ public:
+  /// Device type.
+  using device_type = typename C::device_type;
+  /// Communicator type.
+  using communicator_type = C;
+
+  /// `device` must outlive it.
+  rank_context(device_type& device, C world) : device_(&device), world_(std::move(world)) {}
+
+  /// This rank.
+  [[nodiscard]] int rank() const noexcept { return world_.rank(); }
+  /// Number of ranks.
+  [[nodiscard]] int size() const noexcept { return world_.size(); }
+  /// The rank's device.
+  [[nodiscard]] device_type& device() noexcept { return *device_; }
+  /// The communicator of all ranks. To wrap one, wrap its `duplicate()`.
+  [[nodiscard]] C& world() noexcept { return world_; }
+
+ private:
+  device_type* device_;
+  C world_;
+};
+
+namespace detail {
+
+[[nodiscard]] inline host_device make_device(const threads& t, int rank,
+                                             unwind_listener& listener) {
+  return host_device({.streams = t.streams,
+                      .memory_limit = t.memory_limit,
+                      .rank = rank,
+                      .recorder = t.recorder,
+                      .listener = &listener});
+}
+[[nodiscard]] inline sim_device make_device(const simulated& s, int rank, unwind_listener&) {
+  return sim_device({.memory_limit = s.memory_limit, .rank = rank});
+}
+
+// Fails the world when a rank unwinds with work on its streams that waits for peers.
+class unwinding_rank final : public unwind_listener {
+ public:
+  unwinding_rank(thread_group& group, int rank) noexcept : group_(&group), rank_(rank) {}
+  void unwinding() noexcept override {
+    group_->world().fail(rank_, "it leaves by an exception while its streams have work");
+  }
+
+ private:
+  thread_group* group_;
+  int rank_;
+};
+
+struct nothing {};
+
+// One rank's thread, whatever it ends with.
+template <class Program, class Slot, class Result>
+void run_rank(thread_world& world, int rank, Program& program, Slot& context,
+              std::optional<Result>& result, std::exception_ptr& failure) {
+  try {
+    if constexpr (std::is_same_v<Result, nothing>) {
+      program(*context);
+      result.emplace();
+    } else {
+      result.emplace(program(*context));
+    }
+    context.reset();
+  } catch (const injected_death&) {
+    failure = std::current_exception();  // its seat stays taken: nobody is told
+  } catch (const std::exception& e) {
+    failure = std::current_exception();
+    world.fail(rank, e.what());
+  } catch (...) {
+    failure = std::current_exception();
+    world.fail(rank, "an exception that is no std::exception");
+  }
+}
+
+template <class Engine, class Program>
+auto run_threads(const Engine& engine, Program& program) {
+  using device_type = decltype(make_device(engine, 0, std::declval<unwind_listener&>()));
+  using context_type = rank_context<thread_communicator<device_type>>;
+  using returned = std::invoke_result_t<Program&, context_type&>;
+  using result_type = std::conditional_t<std::is_void_v<returned>, nothing, returned>;
+
+  const auto group = make_thread_group(engine.ranks);
+  const auto ranks = static_cast<std::size_t>(engine.ranks);
+  std::vector<std::optional<result_type>> results(ranks);
+  std::vector<std::exception_ptr> failures(ranks);
+  std::vector<unwinding_rank> listeners;
+  std::vector<device_type> devices;
+  std::vector<std::optional<context_type>> contexts(ranks);
+  listeners.reserve(ranks);
+  devices.reserve(ranks);
+  for (int r = 0; r < engine.ranks; ++r) {
+    listeners.emplace_back(*group, r);
+    devices.push_back(make_device(engine, r, listeners.back()));
+    contexts[static_cast<std::size_t>(r)].emplace(
+        devices.back(), thread_communicator<device_type>(group, r, devices.back(), engine.timeout));
+  }
+  {
+    std::vector<std::jthread> running;
+    running.reserve(ranks);
+    for (int r = 0; r < engine.ranks; ++r) {
+      const auto i = static_cast<std::size_t>(r);
+      running.emplace_back([&, r, i] {
+        run_rank(group->world(), r, program, contexts[i], results[i], failures[i]);
+      });
+    }
+  }
+  const int first = group->world().first_failed();
+  if (first >= 0 && failures[static_cast<std::size_t>(first)] != nullptr) {
+    std::rethrow_exception(failures[static_cast<std::size_t>(first)]);
+  }
+  for (const auto& failure : failures) {
+    if (failure != nullptr) std::rethrow_exception(failure);
+  }
+  if constexpr (!std::is_void_v<returned>) {
+    std::vector<returned> out;
+    out.reserve(ranks);
+    for (auto& result : results) out.push_back(std::move(*result));
+    return out;
+  }
+}
+
+}  // namespace detail
+
+/// Runs `program(rank)` on every rank of `engine`, each on a thread of its own, and waits for
+/// all. `rank` is a `rank_context&`.
+///
+/// Returns what the ranks return, in their order, or nothing if that is void. When ranks throw,
+/// the others are woken (see `communicator`) and, once all have ended, the exception of the
+/// rank that failed first comes out. Throws `invalid_argument` if `engine.ranks` is less than 1.
+template <class Program>
+auto run(const threads& engine, Program&& program) {
+  return detail::run_threads(engine, program);
+}
+
+/// The same on simulated devices.
+template <class Program>
+auto run(const simulated& engine, Program&& program) {
+  return detail::run_threads(engine, program);
+}
+
+}  // namespace rondel

@@ -1,0 +1,27 @@
+#pragma once
+/// @file
+/// All of rondel that needs only a C++20 compiler.
+#include <rondel/collective/all_gather.hpp>
+#include <rondel/collective/all_reduce.hpp>
+#include <rondel/collective/all_to_all.hpp>
+#include <rondel/collective/barrier.hpp>
+#include <rondel/collective/broadcast.hpp>
+#include <rondel/collective/gather.hpp>
+#include <rondel/collective/reduce_scatter.hpp>
+#include <rondel/collective/ring_pass.hpp>
+#include <rondel/collective/send_recv.hpp>
+#include <rondel/comm/faulty.hpp>
+#include <rondel/comm/fingerprint.hpp>
+#include <rondel/comm/ledger.hpp>
+#include <rondel/comm/send_recv_only.hpp>
+#include <rondel/comm/threads.hpp>
+#include <rondel/core/version.hpp>
+#include <rondel/device/array.hpp>
+#include <rondel/device/host.hpp>
+#include <rondel/device/host_kernels.hpp>
+#include <rondel/device/sim.hpp>
+#include <rondel/launch.hpp>
+#include <rondel/trace/ledger.hpp>
+#include <rondel/trace/perfetto.hpp>
+#include <rondel/trace/svg.hpp>
+#include <rondel/trace/timeline.hpp>

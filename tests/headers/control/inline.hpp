@@ -1,0 +1,3 @@
+#pragma once
+
+inline int rondel_control_function() { return 1; }

@@ -1,0 +1,1 @@
+inline int rondel_control_function() { return 1; }

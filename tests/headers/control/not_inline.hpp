@@ -1,0 +1,3 @@
+#pragma once
+
+int rondel_control_function() { return 1; }

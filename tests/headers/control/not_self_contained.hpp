@@ -1,0 +1,3 @@
+#pragma once
+
+inline std::string rondel_control_function() { return "1"; }
