@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -37,7 +38,14 @@ class fingerprint_communicator : public communicator_wrapper<fingerprint_communi
     if (!is_collective(op.kind)) return;
     const fingerprint mine(op, sequence_);
     std::vector<fingerprint> all(static_cast<std::size_t>(this->size()));
-    this->exchange_host(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)));
+    try {
+      this->exchange_host(std::as_bytes(std::span(&mine, 1)),
+                          std::as_writable_bytes(std::span(all)));
+    } catch (const peer_failed& e) {
+      throw peer_failed(checking(op, e), e.rank(), e.failed_rank(), e.where());
+    } catch (const timed_out& e) {
+      throw timed_out(checking(op, e), e.rank(), e.where());
+    }
     for (int r = 0; r < this->size(); ++r) {
       const fingerprint& theirs = all[static_cast<std::size_t>(r)];
       if (matches(theirs.call(), op)) continue;
@@ -50,6 +58,11 @@ class fingerprint_communicator : public communicator_wrapper<fingerprint_communi
 
  private:
   using base = communicator_wrapper<fingerprint_communicator<C>, C>;
+
+  // An exchange that fails is part of the operation that it checks.
+  [[nodiscard]] std::string checking(const operation& op, const error& e) const {
+    return concat("before ", to_string(op), " #", sequence_, ": ", e.what());
+  }
 
   // An operation as bytes that mean the same in another process.
   struct fingerprint {

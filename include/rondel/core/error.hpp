@@ -26,16 +26,24 @@ class error : public std::runtime_error {
   source_location where_;
 };
 
+// The classes below repeat the constructor, because nvcc 13.0 dies of an inherited one that has
+// a source_location.
+
 /// An argument breaks a documented precondition. Nothing was done.
 class invalid_argument : public error {
  public:
-  using error::error;
+  /// As `error`.
+  explicit invalid_argument(const std::string& message,
+                            source_location where = source_location::current())
+      : error(message, where) {}
 };
 
 /// A file, stream or system call failed.
 class io_error : public error {
  public:
-  using error::error;
+  /// As `error`.
+  explicit io_error(const std::string& message, source_location where = source_location::current())
+      : error(message, where) {}
 };
 
 /// A device has no room for an allocation. Nothing was allocated; what lives stays valid.
@@ -105,14 +113,20 @@ class peer_failed : public communication_error {
 /// A deadline passed. `what()` names the ranks that are missing and what each rank waits in.
 class timed_out : public communication_error {
  public:
-  using communication_error::communication_error;
+  /// As `communication_error`.
+  timed_out(const std::string& message, int rank,
+            source_location where = source_location::current())
+      : communication_error(message, rank, where) {}
 };
 
 /// Ranks called different operations, or the same with other sizes, types or roots.
 /// Every rank that takes part gets one, with both sides in `what()`.
 class mismatched_operation : public communication_error {
  public:
-  using communication_error::communication_error;
+  /// As `communication_error`.
+  mismatched_operation(const std::string& message, int rank,
+                       source_location where = source_location::current())
+      : communication_error(message, rank, where) {}
 };
 
 }  // namespace rondel

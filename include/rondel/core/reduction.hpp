@@ -3,7 +3,9 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <type_traits>
+#include <utility>
 
 namespace rondel {
 
@@ -80,6 +82,15 @@ inline constexpr bool is_built_in = std::same_as<Op, sum> || std::same_as<Op, me
 template <class T>
 inline constexpr bool is_half = std::same_as<T, bfloat16> || std::same_as<T, float16>;
 
+template <class To, class From>
+[[nodiscard]] constexpr To element_cast(From value) {
+  if constexpr (is_half<To>) {
+    return To(static_cast<float>(value));
+  } else {
+    return static_cast<To>(value);
+  }
+}
+
 template <class Op>
 inline constexpr bool is_ordered = false;
 template <class Op>
@@ -102,7 +113,10 @@ using accumulator_t = std::conditional_t<is_built_in<Op> && is_half<T>, float, T
 // Turns the combination of `ranks` elements into the result.
 template <class Op, class A>
 [[nodiscard]] constexpr A finish(const Op&, A value, int ranks) {
-  if constexpr (std::same_as<Op, mean>) {
+  if constexpr (std::same_as<Op, mean> && std::integral<A>) {
+    // Wide enough for any number of ranks, which a narrow `A` is not.
+    return static_cast<A>(static_cast<std::int64_t>(value) / ranks);
+  } else if constexpr (std::same_as<Op, mean>) {
     return static_cast<A>(value / static_cast<A>(ranks));
   } else {
     return value;

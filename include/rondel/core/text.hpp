@@ -39,7 +39,7 @@ template <class... Parts>
   constexpr std::string_view units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   int unit = 0;
   auto value = static_cast<double>(bytes);
-  while (value >= 1024 && unit < 6) {
+  while (value >= (unit == 0 ? 1024 : 1023.95) && unit < 6) {  // 1023.95 prints as 1024.0
     value /= 1024;
     ++unit;
   }

@@ -13,14 +13,20 @@ class device_account {
  public:
   device_account(int rank, std::uint64_t limit) noexcept : rank_(rank), limit_(limit) {}
 
-  void acquire(std::uint64_t bytes) {
+  // Makes `bytes` live, if the limit allows it. Follow with `allocated` once they are there, or
+  // with `release` if they cannot be had.
+  void reserve(std::uint64_t bytes) {
     std::uint64_t live = live_.load(std::memory_order_relaxed);
     do {
       if (bytes > limit_ || live > limit_ - bytes) throw out_of_memory(rank_, bytes, live, limit_);
     } while (!live_.compare_exchange_weak(live, live + bytes, std::memory_order_relaxed));
+  }
+
+  // Counts one allocation, whose bytes are live already.
+  void allocated() noexcept {
+    const std::uint64_t live = live_.load(std::memory_order_relaxed);
     std::uint64_t peak = peak_.load(std::memory_order_relaxed);
-    while (peak < live + bytes &&
-           !peak_.compare_exchange_weak(peak, live + bytes, std::memory_order_relaxed)) {
+    while (peak < live && !peak_.compare_exchange_weak(peak, live, std::memory_order_relaxed)) {
     }
     allocations_.fetch_add(1, std::memory_order_relaxed);
   }

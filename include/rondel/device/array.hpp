@@ -22,16 +22,16 @@ class device_array {
   /// `size` elements from `device`, ordered on `stream` as `device.allocate` says.
   /// Throws `out_of_memory`, and `invalid_argument` if the bytes overflow.
   device_array(D& device, typename D::stream_type& stream, std::size_t size)
-      : buffer_(device.allocate(stream, checked_bytes(size))), size_(size) {}
+      : buffer_(device.allocate(stream, checked_bytes(size))) {}
 
   /// The elements.
-  [[nodiscard]] device_span<T> span() noexcept { return {static_cast<T*>(data()), size_}; }
+  [[nodiscard]] device_span<T> span() noexcept { return {static_cast<T*>(data()), size()}; }
   /// The elements, read only.
   [[nodiscard]] device_span<const T> span() const noexcept {
-    return {static_cast<const T*>(data()), size_};
+    return {static_cast<const T*>(data()), size()};
   }
   /// Number of elements.
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] std::size_t size() const noexcept { return buffer_.size() / sizeof(T); }
 
  private:
   [[nodiscard]] static std::size_t checked_bytes(std::size_t size) {
@@ -44,7 +44,6 @@ class device_array {
   [[nodiscard]] void* data() const noexcept { return buffer_.data(); }
 
   typename D::buffer_type buffer_{};
-  std::size_t size_ = 0;
 };
 
 }  // namespace rondel

@@ -49,7 +49,7 @@ concept event = std::movable<E> && requires(const E& e) {
 /// An owner of device memory, freed in stream order when it dies.
 ///
 /// - `b.data()`: the first byte, aligned to 64 (AVX-512, and a cache line); null if empty.
-/// - `b.size()`: bytes asked for.
+/// - `b.size()`: bytes asked for. A buffer that was moved from is empty.
 template <class B>
 concept buffer = std::movable<B> && requires(const B& b) {
   { b.data() }

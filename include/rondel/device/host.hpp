@@ -36,9 +36,11 @@ class host_buffer {
   /// Made by `host_device::allocate`.
   host_buffer(std::shared_ptr<detail::device_account> account, host_stream& stream,
               std::size_t size)
-      : account_(std::move(account)), stream_(stream.state_.get()), size_(size) {
+      : account_(std::move(account)),
+        queue_(stream.state_->queue ? &*stream.state_->queue : nullptr),
+        size_(size) {
     if (size == 0) return;
-    account_->acquire(size);
+    account_->reserve(size);
     try {
       data_ = ::operator new(size, alignment);
     } catch (const std::bad_alloc&) {
@@ -46,6 +48,7 @@ class host_buffer {
       const memory_usage usage = account_->memory();
       throw out_of_memory(account_->rank(), size, usage.live, usage.limit);
     }
+    account_->allocated();
   }
 
   host_buffer(host_buffer&& other) noexcept { swap(other); }
@@ -56,8 +59,8 @@ class host_buffer {
   ~host_buffer() {
     if (data_ == nullptr) return;
     account_->release(size_);
-    if (stream_->queue) {
-      stream_->queue->push(detail::task([data = data_] { ::operator delete(data, alignment); }));
+    if (queue_ != nullptr) {
+      queue_->push(detail::task([data = data_] { ::operator delete(data, alignment); }));
     } else {
       ::operator delete(data_, alignment);
     }
@@ -73,13 +76,13 @@ class host_buffer {
 
   void swap(host_buffer& other) noexcept {
     std::swap(account_, other.account_);
-    std::swap(stream_, other.stream_);
+    std::swap(queue_, other.queue_);
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
   }
 
   std::shared_ptr<detail::device_account> account_;
-  host_stream::state* stream_ = nullptr;
+  detail::task_queue* queue_ = nullptr;  // of the stream that frees it; null if immediate
   void* data_ = nullptr;
   std::size_t size_ = 0;
 };

@@ -11,15 +11,6 @@
 namespace rondel {
 namespace detail {
 
-template <class To, class From>
-[[nodiscard]] constexpr To element_cast(From value) {
-  if constexpr (is_half<To>) {
-    return To(static_cast<float>(value));
-  } else {
-    return static_cast<To>(value);
-  }
-}
-
 // Elements per block of a reduction over many inputs: accumulators and one input stay in L1.
 inline constexpr std::size_t reduce_block = 2048;
 

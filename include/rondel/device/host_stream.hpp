@@ -7,6 +7,7 @@
 #include <rondel/trace/timeline.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -15,6 +16,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <utility>
 
 namespace rondel {
@@ -27,9 +29,9 @@ enum class stream_mode : std::uint8_t {
   worker,
 };
 
-/// Is told when an exception is about to destroy a worker stream whose work is not done, before
-/// the stream waits for that work. Whoever lets ranks meet sets one on the device, so that the
-/// peers that this work may be waiting for are woken.
+/// Is told when an exception is about to destroy a worker stream whose work does not end by
+/// itself, before the stream goes on to wait for it. Whoever lets ranks meet sets one on the
+/// device, so that the peers that this work may be waiting for are woken.
 class unwind_listener {
  public:
   /// The driving thread is leaving by an exception.
@@ -105,9 +107,13 @@ class host_stream {
   host_stream(host_stream&&) noexcept = default;
   host_stream& operator=(host_stream&&) noexcept = default;
   ~host_stream() {
-    if (state_ != nullptr && state_->listener != nullptr && std::uncaught_exceptions() > 0 &&
-        !idle()) {
-      state_->listener->unwinding();
+    if (state_ != nullptr && state_->listener != nullptr &&
+        std::uncaught_exceptions() > state_->exceptions) {
+      // Work that needs no peer is done within this time, and then there is nobody to wake.
+      for (int i = 0; i < 100 && !idle(); ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+      if (!idle()) state_->listener->unwinding();
     }
   }
 
@@ -146,7 +152,9 @@ class host_stream {
   /// Sets `e` to this point of the stream.
   void record(host_event& e) {
     state_->throw_if_failed();
-    if (e.point_ == nullptr || e.point_->owner != state_.get()) {
+    // A point that failed is never reused: its owner's address may be that of a dead stream.
+    if (e.point_ == nullptr || e.point_->owner != state_.get() ||
+        e.point_->failed_at.load(std::memory_order_acquire) != UINT64_MAX) {
       e.point_ = std::make_shared<host_event::point>(state_.get());
       e.turn_ = 0;
     }
@@ -162,18 +170,13 @@ class host_stream {
   /// Lets later work of this stream wait for `e`.
   void wait(const host_event& e) {
     state_->throw_if_failed();
+    if (e.point_ == nullptr) return;
     if (!state_->queue) {
-      e.synchronize();
+      state_->await(e);
+      state_->throw_if_failed();
       return;
     }
-    if (e.ready() && e.point_ == nullptr) return;
-    state_->queue->push(detail::task([s = state_.get(), e] {
-      try {
-        e.synchronize();
-      } catch (...) {
-        s->fail(std::current_exception());
-      }
-    }));
+    state_->queue->push(detail::task([s = state_.get(), e] { s->await(e); }));
   }
 
   /// Whether all work is done.
@@ -209,6 +212,14 @@ class host_stream {
       }
     }
 
+    void await(const host_event& e) noexcept {
+      try {
+        e.synchronize();
+      } catch (...) {
+        fail(std::current_exception());
+      }
+    }
+
     void fail(std::exception_ptr error) noexcept {
       if (failure != nullptr) return;
       failure = std::move(error);
@@ -223,7 +234,8 @@ class host_stream {
     timeline* recorder;
     timeline_lane* lane;
     unwind_listener* listener;
-    std::exception_ptr failure;  // written by the thread that runs the work, once
+    int exceptions = std::uncaught_exceptions();  // more of them destroy the stream: it unwinds
+    std::exception_ptr failure;                   // written by the thread that runs the work, once
     std::atomic<bool> failed{false};
     std::optional<detail::task_queue> queue;  // last: its thread uses all of the above
   };

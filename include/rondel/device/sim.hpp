@@ -88,18 +88,13 @@ class sim_buffer {
   sim_buffer(std::shared_ptr<detail::device_account> account, std::uintptr_t address,
              std::size_t size)
       : account_(std::move(account)), address_(address), size_(size) {
-    account_->acquire(size);
+    account_->reserve(size);
+    account_->allocated();
   }
 
-  sim_buffer(sim_buffer&& other) noexcept
-      : account_(std::move(other.account_)), address_(other.address_), size_(other.size_) {
-    other.address_ = 0;
-    other.size_ = 0;
-  }
+  sim_buffer(sim_buffer&& other) noexcept { swap(other); }
   sim_buffer& operator=(sim_buffer&& other) noexcept {
-    std::swap(account_, other.account_);
-    std::swap(address_, other.address_);
-    std::swap(size_, other.size_);
+    sim_buffer(std::move(other)).swap(*this);
     return *this;
   }
   ~sim_buffer() {
@@ -114,6 +109,12 @@ class sim_buffer {
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
  private:
+  void swap(sim_buffer& other) noexcept {
+    std::swap(account_, other.account_);
+    std::swap(address_, other.address_);
+    std::swap(size_, other.size_);
+  }
+
   std::shared_ptr<detail::device_account> account_;
   std::uintptr_t address_ = 0;
   std::size_t size_ = 0;
@@ -146,6 +147,10 @@ class sim_device {
   /// `bytes` of unbacked addresses. Throws `out_of_memory`.
   [[nodiscard]] sim_buffer allocate(sim_stream&, std::size_t bytes) {
     if (bytes == 0) return {};
+    if (bytes > last - next_) {
+      const memory_usage usage = memory();
+      throw out_of_memory(rank(), bytes, usage.live, usage.limit);
+    }
     sim_buffer out(account_, next_, bytes);
     next_ += (bytes + alignment - 1) / alignment * alignment;
     return out;
@@ -164,6 +169,7 @@ class sim_device {
   // Above every user address of x86-64 and AArch64, below what pointer tagging ignores, and
   // far enough from both ends that no program counts up into mapped memory.
   static constexpr std::uintptr_t first = 0x00a0'0000'0000'0000;
+  static constexpr std::uintptr_t last = 0x00f0'0000'0000'0000;
 
   std::shared_ptr<detail::device_account> account_;
   std::uintptr_t next_ = first;

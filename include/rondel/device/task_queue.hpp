@@ -79,7 +79,8 @@ class task {
   const actions* actions_ = nullptr;
 };
 
-// A thread that runs tasks in the order they were pushed, by one thread at a time. Its ring
+// A thread that runs tasks in the order they were pushed. Any thread may push, the worker
+// itself too: a closure that dies there may own memory which is freed in stream order. Its ring
 // grows to the longest queue seen and is reused from then on.
 class task_queue {
  public:
@@ -91,16 +92,21 @@ class task_queue {
   ~task_queue() {
     push(task{[this] { stop_ = true; }});
     worker_.join();
+    // What closures pushed as they died behind the stop.
+    for (; popped_ != pushed_.load(std::memory_order_relaxed); ++popped_) {
+      task late = std::move(ring_[popped_ % ring_.size()]);
+      late();
+    }
   }
 
   void push(task&& t) {
-    const std::uint64_t pushed = pushed_.load(std::memory_order_relaxed);
     {
       const std::lock_guard lock(mutex_);
+      const std::uint64_t pushed = pushed_.load(std::memory_order_relaxed);
       if (pushed - popped_ == ring_.size()) grow(pushed);
       ring_[pushed % ring_.size()] = std::move(t);
+      pushed_.store(pushed + 1, std::memory_order_release);
     }
-    pushed_.store(pushed + 1, std::memory_order_release);
     pushed_.notify_one();
   }
 

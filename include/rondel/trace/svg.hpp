@@ -25,12 +25,15 @@ inline double draw_svg_ranks(std::string& out, const std::vector<const timeline_
   const svg_window& window = layout.window;
   const svg_ticks ticks(window);
   const svg_detail detail = svg_detail::choose(lanes, window);
-  append_svg_text(out, "m e", width - layout.margin - layout.padding, layout.top - 8, "busy");
-  for (const svg_ticks::tick& tick : ticks.marks) {
-    const double half = text_width(tick.label, 11) / 2;
-    if (window.x(tick.time) + half > window.left + window.width + 12) continue;  // "busy" is there
-    append_svg_text(out, "m k", window.x(tick.time), layout.top - 8, tick.label);
-  }
+  const auto draw_axis = [&](double baseline) {
+    for (const svg_ticks::tick& tick : ticks.marks) {
+      const double half = text_width(tick.label, 11) / 2;
+      if (window.x(tick.time) + half > window.left + window.width + 12) continue;  // "busy"
+      append_svg_text(out, "m k", window.x(tick.time), baseline, tick.label);
+    }
+    append_svg_text(out, "m e", width - layout.margin - layout.padding, baseline, "busy");
+  };
+  draw_axis(layout.top - 8);
   double y = layout.top;
   for (std::size_t i = 0; i < lanes.size();) {
     std::size_t last = i;
@@ -67,7 +70,9 @@ inline double draw_svg_ranks(std::string& out, const std::vector<const timeline_
     out += strokes;
     y += layout.padding;
   }
-  return y;
+  if (y < 800) return y;
+  draw_axis(y + 8);
+  return y + 16;
 }
 
 // Appends the operations with their colours, times and shares; returns where they end.
@@ -149,7 +154,7 @@ inline double draw_svg_legend(std::string& out, const svg_names& names, double y
 /// the others are grey. Pointing at a span shows its name, duration and begin, and the FLOP/s
 /// and B/s that it achieved. What is shorter than about a pixel is drawn together with its
 /// neighbours, in the colour of the longest, as wide as their time: the picture stays below half
-/// a megabyte for any number of spans on up to a thousand lanes. Throws `invalid_argument` if
+/// a megabyte for any number of spans on up to a hundred lanes. Throws `invalid_argument` if
 /// the width is below 480 or `from < to` does not hold. To be called once nobody records any
 /// more.
 [[nodiscard]] inline std::string to_svg(const timeline& recorded, const svg_options& options = {}) {

@@ -24,7 +24,7 @@ struct svg_detail {
   static svg_detail choose(const std::vector<const timeline_lane*>& lanes,
                            const svg_window& window) {
     constexpr std::size_t most_shapes = 2000;
-    constexpr double most_columns = 20000;
+    constexpr double most_columns = 16000;
     svg_detail out;
     std::vector<double> widths;
     for (const timeline_lane* lane : lanes) {
@@ -85,9 +85,7 @@ class svg_columns {
         if (end <= begin) return;
         path += 'M';
         append_number(path, begin, 1);
-        path += ' ';
-        append_number(path, middle, 1);
-        path += 'h';
+        path += " 0h";
         append_number(path, end - begin, 1);
       };
       for (std::size_t i = 0; i < columns_.size(); ++i) {
@@ -104,8 +102,9 @@ class svg_columns {
       }
       flush();
       if (path.empty()) continue;
-      out +=
-          concat("<path class=\"c", color, " l", level, "\" d=\"", path, "\"><title>short spans");
+      out += concat("<path class=\"c", color, " l", level, "\" transform=\"translate(0 ");
+      append_number(out, middle, 1);
+      out += concat(")\" d=\"", path, "\"><title>short spans");
       if (color != svg_other) {
         out += ", most of them ";
         append_xml(out, shortened(name_of(names, color), 80));
@@ -208,7 +207,7 @@ inline void draw_svg_lane(std::string& out, const timeline_lane& lane, const svg
     const std::size_t level = std::min(open.size(), svg_levels - 1);
     const std::size_t color = names.color(span.name);
     const double left = window.x(span.begin);
-    const double width = window.x(span.end) - left;
+    const double width = window.pixels(window.seconds(span));
     if (!open.empty()) open.back().cover(left, left + width);
     open.push_back({span.name, color, span.end, left});
     if (width <= detail.own_pixels) {

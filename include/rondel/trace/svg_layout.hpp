@@ -79,13 +79,15 @@ struct svg_ticks {
 
   explicit svg_ticks(const svg_window& window) {
     const double range = window.to - window.from;
-    const int unit = range >= 1 ? 0 : range >= 1e-3 ? -3 : range >= 1e-6 ? -6 : -9;
+    const int unit = range >= 0.999 ? 0 : range >= 0.999e-3 ? -3 : range >= 0.999e-6 ? -6 : -9;
     for (int exponent = -12; exponent < 300; ++exponent) {
       for (const int digit : {1, 2, 5}) {
         const double step = digit * power_of_ten(exponent);
         const double spacing = window.pixels(step);
-        const double widest = std::max(text_width(label(window.from, exponent, unit), 11),
-                                       text_width(label(window.to, exponent, unit), 11));
+        const int decimals = std::max(0, unit - exponent);
+        const double widest = std::max(text_width(label(window.from, unit, unit), 11),
+                                       text_width(label(window.to, unit, unit), 11)) +
+                              (decimals > 0 ? 0.62 * 11 * (1 + decimals) : 0);
         if (spacing < widest + 30) continue;
         const double first = round_up(window.from / step - 1e-9);
         for (int i = 0; i <= window.width / spacing + 1; ++i) {

@@ -55,12 +55,13 @@ class svg_names {
     std::string_view name;
     double seconds = 0;
     std::size_t color = svg_other;
+    bool shown = false;  // whether the window holds any of it
   };
 
   svg_names(const std::vector<const timeline_lane*>& lanes, const svg_window& window) {
     for (const timeline_lane* lane : lanes) {
       for (const timeline_span& span : lane->spans()) {
-        if (window.shows(span)) entries_.push_back({span.name, window.seconds(span), svg_other});
+        entries_.push_back({span.name, window.seconds(span), svg_other, window.shows(span)});
       }
     }
     std::stable_sort(entries_.begin(), entries_.end(),
@@ -70,12 +71,15 @@ class svg_names {
       total_ += one.seconds;
       if (count > 0 && entries_[count - 1].name == one.name) {
         entries_[count - 1].seconds += one.seconds;
+        entries_[count - 1].shown |= one.shown;
       } else {
         entries_[count++] = one;
       }
     }
     entries_.resize(count);
-    for (entry& one : entries_) by_time_.push_back(&one);
+    for (entry& one : entries_) {
+      if (one.shown) by_time_.push_back(&one);
+    }
     std::sort(by_time_.begin(), by_time_.end(), [](const entry* a, const entry* b) {
       return a->seconds != b->seconds ? a->seconds > b->seconds : a->name < b->name;
     });
@@ -85,24 +89,30 @@ class svg_names {
   svg_names(const svg_names&) = delete;
   svg_names& operator=(const svg_names&) = delete;
 
-  // Index into the palette, of a name that the window shows.
+  // Index into the palette, of a name that a lane holds.
   [[nodiscard]] std::size_t color(std::string_view name) const {
     return std::lower_bound(entries_.begin(), entries_.end(), name,
                             [](const entry& one, std::string_view key) { return one.name < key; })
         ->color;
   }
-  // All operations, the longest total time first.
+  // The operations that the window holds, the longest total time first.
   [[nodiscard]] const std::vector<entry*>& by_time() const noexcept { return by_time_; }
   // Seconds of all spans inside the window.
   [[nodiscard]] double total() const noexcept { return total_; }
 
  private:
-  // The longest operations get a colour of their own: the one that their name stands for, or the
-  // next free one, so that a name has the same colour in pictures of the same program.
+  // All operations, or the longest if there are too many, get a colour of their own: the one
+  // that their name stands for, or the next free one. So colours are the same in all pictures
+  // of one program, and of parts of its time.
   void choose_colors() {
-    std::vector<entry*> chosen(
-        by_time_.begin(),
-        by_time_.begin() + static_cast<std::ptrdiff_t>(std::min(by_time_.size(), svg_other)));
+    std::vector<entry*> chosen;
+    if (entries_.size() <= svg_other) {
+      for (entry& one : entries_) chosen.push_back(&one);
+    } else {
+      for (std::size_t i = 0; i < std::min(by_time_.size(), svg_other); ++i) {
+        chosen.push_back(by_time_[i]);
+      }
+    }
     std::sort(chosen.begin(), chosen.end(),
               [](const entry* a, const entry* b) { return a->name < b->name; });
     bool taken[svg_other] = {};

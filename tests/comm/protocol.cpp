@@ -1,0 +1,187 @@
+// The hand-overs of the thread engine under random interleavings.
+#include <rondel/comm/thread_group.hpp>
+#include <rondel/comm/threads.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+namespace {
+
+using rondel::detail::thread_call;
+using rondel::detail::thread_group;
+using rondel::detail::thread_message;
+
+// Runs `f(rank, random)` on threads, each with random pauses of its own to draw from.
+template <class F>
+void race(int ranks, std::uint64_t seed, const F& f) {
+  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(ranks));
+  {
+    std::vector<std::jthread> threads;
+    for (int r = 0; r < ranks; ++r) {
+      threads.emplace_back([&, r] {
+        std::mt19937_64 random(seed * 131 + static_cast<unsigned>(r));
+        try {
+          f(r, random);
+        } catch (...) {
+          failures[static_cast<std::size_t>(r)] = std::current_exception();
+        }
+      });
+    }
+  }
+  for (const auto& failure : failures) {
+    if (failure == nullptr) continue;
+    try {
+      std::rethrow_exception(failure);
+    } catch (const std::exception& e) {
+      FAIL_CHECK(std::string(e.what()));
+    }
+  }
+}
+
+void pause(std::mt19937_64& random) {
+  switch (random() % 16) {
+    case 0:
+      std::this_thread::sleep_for(std::chrono::microseconds(random() % 200));
+      break;
+    case 1:
+    case 2:
+      std::this_thread::yield();
+      break;
+    default:
+      for (auto i = random() % 64; i > 0; --i) rondel::detail::pause();
+  }
+}
+
+thread_call call_of(std::uint64_t number) {
+  return {{.kind = rondel::operation_kind::all_reduce}, number};
+}
+
+// Between the two waits of a meeting nobody may still be in the one before, nor already in the
+// next, and every card must be that of this turn.
+TEST_CASE("meetings do not run into each other") {
+  for (const int ranks : {2, 3, 5}) {
+    for (std::uint64_t seed = 0; seed < 4; ++seed) {
+      const auto group = rondel::make_thread_group(ranks);
+      std::vector<std::uint64_t> shown(static_cast<std::size_t>(ranks) * 16);
+      std::vector<int> wrong(static_cast<std::size_t>(ranks) * 16);
+      race(ranks, seed, [&](int rank, std::mt19937_64& random) {
+        std::uint64_t& mine = shown[static_cast<std::size_t>(rank) * 16];
+        for (std::uint64_t turn = 1; turn <= 2000; ++turn) {
+          pause(random);
+          mine = turn;  // not atomic: the meeting alone makes it visible
+          const auto call = call_of(turn);
+          group->meet(rank, false, turn, {60}, call, {call.op, &mine, nullptr, nullptr},
+                      [&](const auto* seats) {
+                        pause(random);
+                        for (int r = 0; r < ranks; ++r) {
+                          const auto* theirs = static_cast<const std::uint64_t*>(seats[r].shown.in);
+                          if (*theirs != turn) ++wrong[static_cast<std::size_t>(rank) * 16];
+                        }
+                      });
+        }
+      });
+      for (const int count : wrong) CHECK(count == 0);
+    }
+  }
+}
+
+// Random batches in which every message carries who sent it and its number.
+TEST_CASE("messages arrive once, whole and in order") {
+  for (const int ranks : {1, 2, 4}) {
+    for (std::uint64_t seed = 0; seed < 4; ++seed) {
+      const auto group = rondel::make_thread_group(ranks);
+      race(ranks, seed, [&](int rank, std::mt19937_64& random) {
+        // All ranks draw the same plan: how many messages of which size go from whom to whom.
+        std::mt19937_64 plan(seed);
+        const auto n = static_cast<std::size_t>(ranks);
+        std::vector<std::uint64_t> sent(n), received(n);
+        for (int round = 1; round <= 300; ++round) {
+          std::vector<std::vector<std::uint64_t>> out, in;
+          std::vector<int> to, from;
+          for (int a = 0; a < ranks; ++a) {
+            for (int b = 0; b < ranks; ++b) {
+              const auto count = plan() % 7;
+              for (std::uint64_t m = 0; m < count; ++m) {
+                const auto size = plan() % 40;
+                if (a == rank) {
+                  const auto number = sent[static_cast<std::size_t>(b)]++;
+                  out.emplace_back(size, static_cast<std::uint64_t>(a) << 32 | number);
+                  to.push_back(b);
+                }
+                if (b == rank) {
+                  in.emplace_back(size, 0);
+                  from.push_back(a);
+                }
+              }
+            }
+          }
+          std::vector<thread_message> sends, recvs;
+          for (std::size_t i = 0; i < out.size(); ++i) {
+            sends.push_back(
+                {to[i], reinterpret_cast<std::byte*>(out[i].data()), out[i].size() * 8});
+          }
+          for (std::size_t i = 0; i < in.size(); ++i) {
+            recvs.push_back(
+                {from[i], reinterpret_cast<std::byte*>(in[i].data()), in[i].size() * 8});
+          }
+          pause(random);
+          group->exchange(rank, {60}, call_of(static_cast<std::uint64_t>(round)), sends, recvs);
+          for (std::size_t i = 0; i < in.size(); ++i) {
+            const auto number = received[static_cast<std::size_t>(from[i])]++;
+            const std::vector<std::uint64_t> expected(
+                in[i].size(), static_cast<std::uint64_t>(from[i]) << 32 | number);
+            CHECK(in[i] == expected);
+          }
+        }
+      });
+    }
+  }
+}
+
+// A rank that gives up takes its memory back; nobody may look at it from then on.
+TEST_CASE("nobody reads memory that its owner has taken back") {
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    constexpr int ranks = 3;
+    const auto group = rondel::make_thread_group(ranks);
+    std::vector<int> wrong(ranks * 16);
+    std::vector<std::jthread> threads;
+    for (int r = 0; r < ranks; ++r) {
+      threads.emplace_back([&, r] {
+        std::mt19937_64 random(seed * 31 + static_cast<unsigned>(r));
+        try {
+          for (std::uint64_t turn = 1; turn <= 20; ++turn) {
+            const auto call = call_of(turn);
+            // Rank 0 gives up at a random moment; the memory of a turn dies with it.
+            const auto owned = std::make_unique<std::uint64_t>(turn);
+            group->run(r, call, [&] {
+              if (r == 0 && turn == 1 + seed % 20) {
+                throw rondel::timed_out("rank 0 gives up", 0);
+              }
+              group->meet(r, false, turn, {60}, call, {call.op, owned.get(), nullptr, nullptr},
+                          [&](const auto* seats) {
+                            pause(random);
+                            for (int p = 0; p < ranks; ++p) {
+                              const auto* x = static_cast<const std::uint64_t*>(seats[p].shown.in);
+                              if (*x != turn) ++wrong[static_cast<std::size_t>(r) * 16];
+                            }
+                          });
+            });
+            *owned = 0;
+          }
+        } catch (const rondel::communication_error&) {
+        }
+      });
+    }
+    threads.clear();
+    for (const int count : wrong) CHECK(count == 0);
+  }
+}
+
+}  // namespace
