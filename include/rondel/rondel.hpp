@@ -15,6 +15,7 @@
 #include <rondel/comm/ledger.hpp>
 #include <rondel/comm/send_recv_only.hpp>
 #include <rondel/comm/threads.hpp>
+#include <rondel/core/file.hpp>
 #include <rondel/core/version.hpp>
 #include <rondel/device/array.hpp>
 #include <rondel/device/host.hpp>
@@ -22,6 +23,8 @@
 #include <rondel/device/sim.hpp>
 #include <rondel/launch.hpp>
 #include <rondel/trace/ledger.hpp>
+#include <rondel/trace/ledger_table.hpp>
 #include <rondel/trace/perfetto.hpp>
+#include <rondel/trace/summary.hpp>
 #include <rondel/trace/svg.hpp>
 #include <rondel/trace/timeline.hpp>

@@ -12,8 +12,11 @@
 #include "host_data.hpp"
 #include "worlds.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
+#include <span>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -268,6 +271,21 @@ TEST_CASE("ranks that call different operations all get both sides") {
   SUBCASE("by fingerprints, over messages") { sweep(checked); }
 }
 
+struct absolute_maximum {
+  static constexpr const char* name = "the larger of two absolute values";
+  float operator()(float a, float b) const { return std::max(std::abs(a), std::abs(b)); }
+};
+
+TEST_CASE("a reduction with a long name is no mismatch") {
+  test::on_threads({.ranks = 2, .timeout = {60}}, [](auto& rank) {
+    rondel::fingerprint_communicator comm(rank.world().duplicate());
+    auto stream = rank.device().make_stream("test");
+    uploaded<float> x(rank.device(), stream, {rank.rank() == 0 ? -3.0F : 2.0F});
+    rondel::all_reduce(comm, stream, x.span(), absolute_maximum{});
+    CHECK(test::download(stream, x.span()) == std::vector<float>{3});
+  });
+}
+
 TEST_CASE("block sizes that differ are a mismatch too") {
   const auto gather_of = [](std::vector<std::size_t> sizes) {
     return [sizes](auto& comm, auto& stream) {
@@ -325,13 +343,14 @@ TEST_CASE("an exception with work in flight on worker streams ends at once") {
   const rondel::threads engine{.ranks = 3, .streams = stream_mode::worker, .timeout = {60}};
   const auto all = outcomes(engine, plain, [](int rank, auto& comm, auto& stream) {
     uploaded<float> x(comm.device(), stream, std::vector<float>(100));
-    // Ranks 0 and 1 reduce; rank 2 never comes, so rank 1 unwinds with its work waiting.
+    // Ranks 0 and 1 reduce, and rank 2 waits for their hosts instead: rank 1 unwinds while its
+    // stream waits for rank 2, who waits for rank 1.
     if (rank != 2) rondel::all_reduce(comm, stream, x.span());
     if (rank == 1) throw std::runtime_error("in flight");
     if (rank == 2) {
-      auto link = comm.device().make_stream("other");
-      rondel::barrier(comm, link);
-      link.synchronize();
+      const std::byte mine{};
+      std::vector<std::byte> everyone(3);
+      comm.exchange_host(std::span(&mine, 1), everyone);
     }
   });
   CHECK(all[1].kind == "left");

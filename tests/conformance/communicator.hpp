@@ -458,6 +458,11 @@ void bad_arguments(C& comm, rondel::host_stream& stream) {
   CHECK_THROWS_AS(rondel::broadcast(comm, stream, all, -1), invalid_argument);
   CHECK_THROWS_AS(rondel::gather(comm, stream, all, all, size), invalid_argument);
   CHECK_THROWS_AS(rondel::scatter(comm, stream, all, all, -2), invalid_argument);
+  if (size > 1 && comm.rank() == 1) {
+    // The root's input lies in another rank's block of the output.
+    CHECK_THROWS_AS(rondel::gather(comm, stream, all.first(12), all, 1), invalid_argument);
+    CHECK_THROWS_AS(rondel::scatter(comm, stream, all, all.first(12), 1), invalid_argument);
+  }
   CHECK_THROWS_AS(rondel::send(comm, stream, all, size), invalid_argument);
   CHECK_THROWS_AS(rondel::recv(comm, stream, all, -1), invalid_argument);
   CHECK_THROWS_AS(rondel::all_to_all(comm, stream, all, all), invalid_argument);

@@ -5,24 +5,24 @@
 
 #include <cstddef>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 namespace test {
 
-// A device array with the elements of `values`; they are there once the stream has passed.
+// A device array with the elements of `values`.
 template <class T>
 class uploaded {
  public:
-  uploaded(rondel::host_device& device, rondel::host_stream& stream, std::vector<T> values)
-      : values_(std::move(values)), array_(device, stream, values_.size()) {
+  uploaded(rondel::host_device& device, rondel::host_stream& stream, const std::vector<T>& values)
+      : array_(device, stream, values.size()) {
     stream.upload(rondel::as_writable_bytes(array_.span()),
-                  std::as_bytes(std::span<const T>(values_)));
+                  std::as_bytes(std::span<const T>(values)));
+    stream.synchronize();
   }
   [[nodiscard]] rondel::device_span<T> span() { return array_.span(); }
-  operator rondel::device_span<T>() { return array_.span(); }  // NOLINT
 
  private:
-  std::vector<T> values_;
   rondel::device_array<T, rondel::host_device> array_;
 };
 

@@ -18,7 +18,7 @@ namespace rondel {
 /// Checked mode: before each collective all ranks compare what they are about to call, and
 /// throw `mismatched_operation` on every rank, with both sides, unless it is the same.
 ///
-/// Costs one `exchange_host` of 40 bytes a collective and lets the host wait for its peers'
+/// Costs one `exchange_host` of 64 bytes a collective and lets the host wait for its peers'
 /// hosts. Point-to-point messages are not compared. For engines that do not notice themselves;
 /// `thread_communicator` does.
 template <communicator C>
@@ -48,7 +48,7 @@ class fingerprint_communicator : public communicator_wrapper<fingerprint_communi
     }
     for (int r = 0; r < this->size(); ++r) {
       const fingerprint& theirs = all[static_cast<std::size_t>(r)];
-      if (matches(theirs.call(), op)) continue;
+      if (matches(theirs.call(), mine.call())) continue;
       throw mismatched_operation(
           concat("rank ", this->rank(), " calls ", to_string(mine.call()), " #", mine.sequence,
                  " while rank ", r, " calls ", to_string(theirs.call()), " #", theirs.sequence),
@@ -85,9 +85,9 @@ class fingerprint_communicator : public communicator_wrapper<fingerprint_communi
     std::int32_t root = -1;
     operation_kind kind = operation_kind::none;
     dtype type = dtype::u8;
-    std::array<char, 10> reduction{};
+    std::array<char, 34> reduction{};  // cut off on all ranks alike
   };
-  static_assert(sizeof(fingerprint) == 40 && std::is_trivially_copyable_v<fingerprint>);
+  static_assert(sizeof(fingerprint) == 64 && std::is_trivially_copyable_v<fingerprint>);
 
   std::uint64_t sequence_ = 0;
 };

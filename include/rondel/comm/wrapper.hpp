@@ -61,38 +61,57 @@ class communicator_wrapper {
 
   /// @name The base of a communicator; see the concept.
   /// @{
+
+  /// This rank.
   [[nodiscard]] int rank() const noexcept { return inner_.rank(); }
+  /// Number of ranks.
   [[nodiscard]] int size() const noexcept { return inner_.size(); }
+  /// Whose memory travels.
   [[nodiscard]] device_type& device() noexcept { return inner_.device(); }
+  /// How long a call may wait for its peers.
   [[nodiscard]] seconds timeout() const noexcept { return inner_.timeout(); }
+  /// Sets it for the calls that follow.
   void set_timeout(seconds t) { inner_.set_timeout(t); }
+  /// Fails the world with `reason`.
   void abort(std::string_view reason) noexcept { inner_.abort(reason); }
+  /// Opens an operation.
   void begin(stream_type& s, const operation& op) {
     self().before(s, op);
     inner_.begin(s, op);
   }
+  /// Closes it.
   void end() noexcept {
     inner_.end();
     self().after();
   }
+  /// An empty batch.
   [[nodiscard]] batch_type batch(stream_type& s) { return {self(), inner_.batch(s)}; }
+  /// Gathers host bytes of all ranks.
   void exchange_host(std::span<const std::byte> mine, std::span<std::byte> all) {
     inner_.exchange_host(mine, all);
   }
+  /// The ranks of one color, wrapped.
   [[nodiscard]] std::optional<Derived> split(int color, int key) {
     auto part = inner_.split(color, key);
     if (!part) return std::nullopt;
     return self().rewrap(std::move(*part));
   }
+  /// The same ranks once more, wrapped.
   [[nodiscard]] Derived duplicate() { return self().rewrap(inner_.duplicate()); }
   /// @}
 
   /// @name Hooks; see the class.
   /// @{
+
+  /// At the begin of an operation.
   void before(stream_type&, const operation&) {}
+  /// At its end.
   void after() noexcept {}
+  /// Whether this rank takes part in the operation.
   [[nodiscard]] bool takes_part() const noexcept { return true; }
+  /// A message sent.
   void sends(int, std::size_t) {}
+  /// A message received.
   void receives(int, std::size_t) {}
   /// @}
 
@@ -101,10 +120,13 @@ class communicator_wrapper {
 
   /// @name Capabilities of the inner communicator; see `comm/concepts.hpp`.
   /// @{
+
+  /// Waits for all ranks, as the inner one does.
   void barrier(stream_type& s) requires has_barrier<C> {
     if (self().takes_part()) inner_.barrier(s);
   }
 
+  /// Copies `x` of `root` to all, as the inner one does.
   template <class T>
   requires has_broadcast<C, T>
   void broadcast(stream_type& s, device_span<T> x, int root) {
@@ -116,6 +138,7 @@ class communicator_wrapper {
     });
   }
 
+  /// Copies all ranks' `in` to `out` of `root`, as the inner one does.
   template <class T, class Blocks>
   requires has_gather<C, T, Blocks>
   void gather(stream_type& s, device_span<const T> in, device_span<T> out, const Blocks& blocks,
@@ -128,6 +151,7 @@ class communicator_wrapper {
     });
   }
 
+  /// Copies the blocks of `in` of `root` to the ranks' `out`, as the inner one does.
   template <class T, class Blocks>
   requires has_scatter<C, T, Blocks>
   void scatter(stream_type& s, device_span<const T> in, device_span<T> out, const Blocks& blocks,
@@ -140,6 +164,7 @@ class communicator_wrapper {
     });
   }
 
+  /// Copies all ranks' `in` to all ranks' `out`, as the inner one does.
   template <class T, class Blocks>
   requires has_all_gather<C, T, Blocks>
   void all_gather(stream_type& s, device_span<const T> in, device_span<T> out,
@@ -152,6 +177,7 @@ class communicator_wrapper {
     });
   }
 
+  /// Reduces each rank's block of all ranks' `in`, as the inner one does.
   template <class T, class Blocks, class Op>
   requires has_reduce_scatter<C, T, Blocks, Op>
   void reduce_scatter(stream_type& s, device_span<const T> in, device_span<T> out,
@@ -164,6 +190,7 @@ class communicator_wrapper {
     });
   }
 
+  /// Reduces the ranks' `in` into all ranks' `out`, as the inner one does.
   template <class T, class Op>
   requires has_all_reduce<C, T, Op>
   void all_reduce(stream_type& s, device_span<const T> in, device_span<T> out, const Op& op) {
@@ -180,6 +207,7 @@ class communicator_wrapper {
     });
   }
 
+  /// Copies block `r` of `in` to block `rank()` of `out` of rank `r`, as the inner one does.
   template <class T, class Blocks>
   requires has_all_to_all<C, T, Blocks>
   void all_to_all(stream_type& s, device_span<const T> in, const Blocks& in_blocks,

@@ -120,7 +120,8 @@ class timed_out : public communication_error {
 };
 
 /// Ranks called different operations, or the same with other sizes, types or roots.
-/// Every rank that takes part gets one, with both sides in `what()`.
+/// Every rank of a collective gets one, with both sides in `what()`. Of a message, and of uneven
+/// blocks of an all_to_all, the receiver gets it and the other ranks may get `peer_failed`.
 class mismatched_operation : public communication_error {
  public:
   /// As `communication_error`.

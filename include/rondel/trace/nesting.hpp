@@ -11,7 +11,7 @@ namespace rondel::detail {
 // Spans as nested scopes list them: by begin, and the enclosing one before what it encloses.
 [[nodiscard]] inline std::vector<timeline_span> in_nesting_order(const timeline_lane& lane) {
   std::vector<timeline_span> out = lane.spans();
-  std::stable_sort(out.begin(), out.end(), [](const timeline_span& a, const timeline_span& b) {
+  std::sort(out.begin(), out.end(), [](const timeline_span& a, const timeline_span& b) {
     return a.begin != b.begin ? a.begin < b.begin : a.end > b.end;
   });
   return out;

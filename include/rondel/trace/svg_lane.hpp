@@ -34,10 +34,8 @@ struct svg_detail {
       }
     }
     if (widths.size() > most_shapes) {
-      const auto last = widths.begin() + static_cast<std::ptrdiff_t>(most_shapes);
-      std::nth_element(widths.begin(), last, widths.end(),
-                       [](double a, double b) { return a > b; });
-      out.own_pixels = *last;
+      std::sort(widths.begin(), widths.end());
+      out.own_pixels = widths[widths.size() - most_shapes - 1];
     }
     out.column_pixels =
         std::max(1.0, static_cast<double>(lanes.size()) * window.width / most_columns);

@@ -55,17 +55,18 @@ class svg_names {
     std::string_view name;
     double seconds = 0;
     std::size_t color = svg_other;
-    bool shown = false;  // whether the window holds any of it
+    bool shown = false;   // whether the window holds any of it
+    bool chosen = false;  // whether it is among the longest
   };
 
   svg_names(const std::vector<const timeline_lane*>& lanes, const svg_window& window) {
     for (const timeline_lane* lane : lanes) {
       for (const timeline_span& span : lane->spans()) {
-        entries_.push_back({span.name, window.seconds(span), svg_other, window.shows(span)});
+        entries_.push_back({span.name, window.seconds(span), svg_other, window.shows(span), false});
       }
     }
-    std::stable_sort(entries_.begin(), entries_.end(),
-                     [](const entry& a, const entry& b) { return a.name < b.name; });
+    std::sort(entries_.begin(), entries_.end(),
+              [](const entry& a, const entry& b) { return a.name < b.name; });
     std::size_t count = 0;
     for (const entry& one : entries_) {
       total_ += one.seconds;
@@ -105,24 +106,17 @@ class svg_names {
   // that their name stands for, or the next free one. So colours are the same in all pictures
   // of one program, and of parts of its time.
   void choose_colors() {
-    std::vector<entry*> chosen;
-    if (entries_.size() <= svg_other) {
-      for (entry& one : entries_) chosen.push_back(&one);
-    } else {
-      for (std::size_t i = 0; i < std::min(by_time_.size(), svg_other); ++i) {
-        chosen.push_back(by_time_[i]);
-      }
-    }
-    std::sort(chosen.begin(), chosen.end(),
-              [](const entry* a, const entry* b) { return a->name < b->name; });
+    const bool all = entries_.size() <= svg_other;
+    for (std::size_t i = 0; i < by_time_.size(); ++i) by_time_[i]->chosen = i < svg_other;
     bool taken[svg_other] = {};
-    for (entry* one : chosen) {
+    for (entry& one : entries_) {
+      if (!all && !one.chosen) continue;
       std::uint64_t hash = 14695981039346656037U;  // FNV-1a
-      for (const char c : one->name) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
+      for (const char c : one.name) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
       auto place = static_cast<std::size_t>((hash >> 32) % svg_other);
       while (taken[place]) place = (place + 1) % svg_other;
       taken[place] = true;
-      one->color = place;
+      one.color = place;
     }
   }
 

@@ -6,8 +6,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <limits>
+#include <list>
 #include <mutex>  // also std::chrono::steady_clock, at a third of the cost of <chrono>
 #include <new>
 #include <string>
@@ -150,7 +150,7 @@ class timeline {
   std::chrono::steady_clock::time_point origin_ = std::chrono::steady_clock::now();
   std::atomic<bool> recording_{true};
   mutable std::mutex mutex_;
-  std::deque<timeline_lane> lanes_;
+  std::list<timeline_lane> lanes_;
 };
 
 /// Records the life of a scope on the host as one span.

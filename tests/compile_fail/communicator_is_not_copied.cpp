@@ -1,0 +1,12 @@
+// expect: (deleted function .rondel::thread_communicator<|deleted copy constructor of .communicator)
+#include <rondel/comm/threads.hpp>
+#include <rondel/device/host.hpp>
+
+using communicator = rondel::thread_communicator<rondel::host_device>;
+
+communicator second(communicator& comm) {
+#ifdef RONDEL_MUST_FAIL
+  return comm;
+#endif
+  return comm.duplicate();
+}

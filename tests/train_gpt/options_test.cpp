@@ -1,0 +1,94 @@
+#include "options.hpp"
+
+#include "text.hpp"
+
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace train_gpt;
+
+namespace {
+
+std::optional<options> parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "train_gpt");
+  arguments.insert(arguments.end(), {"--trace-steps", "0"});
+  return parse_options(static_cast<int>(arguments.size()), arguments.data());
+}
+
+}  // namespace
+
+TEST_CASE("defaults fit together and reach the trainer") {
+  const auto o = parse({});
+  REQUIRE(o);
+  const training_config c = o->training();
+  CHECK(c.batch == o->batch);
+  CHECK(c.schedule.steps == o->steps);
+  CHECK(c.schedule.peak == o->learning_rate);
+  CHECK(c.schedule.minimum == o->minimum_rate);
+  CHECK(c.model.vocabulary == 256);
+}
+
+TEST_CASE("options are read") {
+  const auto o = parse({"--layers",
+                        "3",
+                        "--heads=2",
+                        "--width",
+                        "10",
+                        "--context",
+                        "7",
+                        "--batch",
+                        "12",
+                        "--accumulation",
+                        "2",
+                        "--ranks",
+                        "3",
+                        "--steps",
+                        "9",
+                        "--warmup",
+                        "1",
+                        "--lr",
+                        "0.5",
+                        "--min-lr",
+                        "1e-3",
+                        "--beta1",
+                        "0",
+                        "--beta2",
+                        "0.5",
+                        "--bucket",
+                        "0.25",
+                        "--precision",
+                        "f64",
+                        "--engine",
+                        "sim",
+                        "--streams",
+                        "immediate",
+                        "--text",
+                        "a",
+                        "b",
+                        "--memory-limit",
+                        "2"});
+  REQUIRE(o);
+  CHECK(o->model.layers == 3);
+  CHECK(o->model.heads == 2);
+  CHECK(o->model.width == 10);
+  CHECK(o->model.context == 7);
+  CHECK(o->text == std::vector<std::string>{"a", "b"});
+  CHECK(o->precision == "f64");
+  CHECK(o->engine == "sim");
+  CHECK(o->streams == "immediate");
+  CHECK(o->memory_bytes() == 2 * 1024 * 1024);
+  const training_config c = o->training();
+  CHECK(c.bucket_bytes == 256 * 1024);
+  CHECK(c.accumulation == 2);
+  CHECK(c.adamw.beta1 == 0);
+  CHECK(c.adamw.beta2 == 0.5);
+  CHECK(c.schedule.minimum == 1e-3);
+}
+
+TEST_CASE("absurd sizes are refused before anything is allocated") {
+  CHECK_THROWS_AS(static_cast<void>(parse({"--width", "65536", "--heads", "1", "--layers", "1000",
+                                           "--context", "65536", "--batch", "1000000"})),
+                  usage_error);
+}

@@ -1,0 +1,143 @@
+#include "session.hpp"
+
+#include <rondel/launch.hpp>
+#include <rondel/trace/summary.hpp>
+#include <rondel/trace/timeline.hpp>
+
+#include "harness.hpp"
+#include "report.hpp"
+#include "text.hpp"
+
+#include <cmath>
+#include <set>
+#include <string>
+
+#include <doctest/doctest.h>
+
+using namespace train_gpt;
+
+namespace {
+
+struct deaf final : listener {
+  void begins(std::size_t, std::size_t) override {}
+  void step(const step_metrics&, double) override {}
+  void evaluated(std::size_t, double) override {}
+};
+
+byte_text rhyme() {
+  byte_text out;
+  for (int i = 0; i < 300; ++i) {
+    const std::string line =
+        std::to_string(i % 7) + " ships sail past " + std::to_string(i % 5) + "\n";
+    out.insert(out.end(), line.begin(), line.end());
+  }
+  return out;
+}
+
+options small_options() {
+  options o;
+  o.model = {.layers = 1, .heads = 2, .width = 16, .context = 16};
+  o.batch = 24;
+  o.steps = 40;
+  o.warmup = 4;
+  o.learning_rate = 1e-2;
+  o.minimum_rate = 1e-3;
+  o.bucket = 0.01;
+  o.sample_length = 12;
+  o.eval_windows = 11;
+  return o;
+}
+
+template <class T = float>
+outcome train(const auto& engine, const options& o, rondel::timeline* recorder = nullptr) {
+  const byte_text text = rhyme();
+  deaf nobody;
+  return run_session<T>(engine, o, split_text(text, o.holdout, o.model.context), recorder, nobody);
+}
+
+std::vector<double> losses(const outcome& r) {
+  std::vector<double> out;
+  for (const step_metrics& m : r.steps) out.push_back(m.loss);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("any number of ranks trains on the same sequences") {
+  const outcome one = train<double>(rondel::threads{.ranks = 1}, small_options());
+  REQUIRE(one.steps.size() == 40);
+  CHECK(one.steps[39].loss < one.steps[0].loss - 1);
+  for (const int ranks : {2, 3, 4}) {
+    CAPTURE(ranks);
+    const outcome many = train<double>(rondel::threads{.ranks = ranks}, small_options());
+    CHECK(test::relative_error(losses(many), losses(one)) < 1e-10);
+    CHECK(many.held_out_loss == doctest::Approx(one.held_out_loss).epsilon(1e-10));
+    CHECK(many.train_loss == doctest::Approx(one.train_loss).epsilon(1e-10));
+    CHECK(many.bigram_held_out_loss == one.bigram_held_out_loss);
+    CHECK(many.held_out_predictions == one.held_out_predictions);
+  }
+}
+
+TEST_CASE("ranks agree on the losses of a session in single precision") {
+  options o = small_options();
+  o.steps = 10;
+  const outcome one = train(rondel::threads{.ranks = 1}, o);
+  for (const int ranks : {2, 3, 4}) {
+    CAPTURE(ranks);
+    const outcome many = train(rondel::threads{.ranks = ranks}, o);
+    CHECK(test::relative_error(losses(many), losses(one)) < 1e-5);
+  }
+}
+
+TEST_CASE("a session on worker streams is that on immediate ones bit for bit") {
+  const outcome a = train(rondel::threads{.ranks = 2}, small_options());
+  const outcome b =
+      train(rondel::threads{.ranks = 2, .streams = rondel::stream_mode::worker}, small_options());
+  CHECK(losses(a) == losses(b));
+  CHECK(a.held_out_loss == b.held_out_loss);
+  CHECK(a.sample == b.sample);
+  CHECK(a.sample.size() == 16);
+}
+
+TEST_CASE("a dry session holds, does and sends what a real one does") {
+  const outcome real = train(rondel::threads{.ranks = 3}, small_options());
+  const outcome dry = train(rondel::simulated{.ranks = 3}, small_options());
+  CHECK(dry.parameters == real.parameters);
+  REQUIRE(dry.ranks.size() == 3);
+  for (std::size_t r = 0; r < 3; ++r) {
+    CHECK(dry.ranks[r].memory.peak == real.ranks[r].memory.peak);
+    CHECK(dry.ranks[r].memory.allocations == real.ranks[r].memory.allocations);
+    CHECK(dry.ranks[r].work == real.ranks[r].work);
+    CHECK(dry.ranks[r].gradient_traffic == real.ranks[r].gradient_traffic);
+    CHECK(dry.ranks[r].metric_traffic == real.ranks[r].metric_traffic);
+    CHECK(real.ranks[r].memory.allocations == real.ranks[r].allocations_at_start);
+  }
+}
+
+TEST_CASE("the parts of a rank's memory add up to its peak but for the batch and scalars") {
+  const options o = small_options();
+  const outcome r = train(rondel::threads{.ranks = 2}, o);
+  for (const rank_outcome& one : r.ranks) {
+    const std::size_t parts = one.parameters + one.gradients + one.optimizer + one.activations;
+    const std::size_t tokens = o.batch / 2 * (o.model.context + 1) * sizeof(std::int32_t);
+    const std::size_t ranges = parameter_layout(o.model).ranges().size() * sizeof(parameter_range);
+    CHECK(one.memory.peak == parts + tokens + ranges + 2 * sizeof(double));
+  }
+}
+
+TEST_CASE("the timeline holds the traced steps and no other") {
+  rondel::timeline recorder;
+  options o = small_options();
+  o.trace_steps = 3;
+  const outcome r = train(rondel::threads{.ranks = 2, .recorder = &recorder}, o, &recorder);
+  std::size_t communication = 0, updates = 0;
+  for (const rondel::timeline_lane* lane : recorder.lanes()) {
+    for (const rondel::timeline_span& span : lane->spans()) {
+      if (std::string(span.name) == "adamw") ++updates;
+      if (lane->name() == "communication") ++communication;
+    }
+  }
+  CHECK(updates == 2 * 3);
+  CHECK(communication == 2 * 3 * (r.buckets + 1));
+  CHECK(describe_overlap(recorder).find("rank 1") != std::string::npos);
+}

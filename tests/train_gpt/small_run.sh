@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Runs train_gpt on a small text, in every mode, and looks for the parts of its report.
+# Usage: small_run.sh <train_gpt>
+set -euo pipefail
+program=$(realpath "$1")
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch"
+
+for i in $(seq 400); do echo "line $((i % 7)): the quick brown fox jumps over $((i % 5)) lazy dogs"; done > text.txt
+small=(--text text.txt --layers 1 --heads 2 --width 16 --context 16 --batch 12 --steps 30 --warmup 3
+       --log-every 10 --sample-length 20 --eval-windows 20)
+
+fail() {
+  echo "$1"
+  cat output errors
+  exit 1
+}
+
+# expect <pattern>...: each stands in a line of the output.
+expect() {
+  local pattern
+  for pattern in "$@"; do grep -qE -- "$pattern" output || fail "the output has no line with: $pattern"; done
+}
+
+run() {
+  "$program" "${small[@]}" "$@" >output 2>errors || fail "train_gpt ${small[*]} $* failed"
+  [[ ! -s errors ]] || fail "there are errors"
+}
+
+"$program" --help >output 2>errors || fail "no help"
+for option in text holdout layers heads width context precision steps batch accumulation lr min-lr warmup \
+  weight-decay beta1 beta2 eps clip seed ranks engine streams bucket memory-limit log-every quiet eval-every \
+  eval-windows sample-length temperature top-k prompt out trace-steps; do
+  expect "^  --$option( |$)"
+done
+
+for mode in "--streams worker" "--streams immediate" "--precision f64" "--ranks 1" "--ranks 3" "--accumulation 2"; do
+  rm -rf shown
+  # shellcheck disable=SC2086  # two words each
+  run --out shown --eval-every 20 $mode
+  expect 'step +30/30  loss [0-9.]+ .* tokens/s  0:00 left' 'step +20/30  held-out loss [0-9.]+' \
+    'this model +[0-9.]+ +[0-9.]+' 'bigram model +[0-9.]+ +[0-9.]+' 'nats .* the bigram' '  \| ///' \
+    'Allocations during the steps: 0\.' 'all ranks .* difference 0$' 'GFLOP/s' 'shown/timeline.svg' 'shown/trace.json'
+  [[ $(head -c 4 shown/timeline.svg) == "<svg" || $(head -c 5 shown/timeline.svg) == "<?xml" ]] || fail "no picture"
+  [[ $(head -c 1 shown/trace.json) == "{" || $(head -c 1 shown/trace.json) == "[" ]] || fail "no trace"
+done
+
+# The same run twice prints the same losses and the same sample.
+steady() { grep -E '^  \||held|model' output | grep -v tokens/s; }
+run --trace-steps 0
+steady > first
+run --trace-steps 0 --streams immediate
+steady > second
+cmp first second || fail "two runs differ"
+
+# A dry run counts, and shows no losses.
+run --engine sim
+expect 'Allocations during the steps: 0\.' 'all ranks .* difference 0$' 'GFLOP'
+if grep -q 'this model' output; then fail "a dry run shows losses"; fi
+
+run --quiet
+if grep -q '^step' output; then fail "--quiet prints progress"; fi
+
+code=0
+"$program" "${small[@]}" --memory-limit 0.1 >output 2>errors || code=$?
+[[ $code -eq 1 && $(wc -l <errors) -eq 1 ]] || fail "too little memory: exit code $code"
+grep -q 'out of device memory' errors || fail "the error does not say so"
