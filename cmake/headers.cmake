@@ -53,6 +53,7 @@ set(RONDEL_HEADERS
   include/rondel/trace/summary.hpp
   include/rondel/trace/svg.hpp
   include/rondel/trace/svg_lane.hpp
+  include/rondel/trace/svg_layout.hpp
   include/rondel/trace/svg_names.hpp
   include/rondel/trace/timeline.hpp
 )

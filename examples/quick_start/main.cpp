@@ -1,7 +1,6 @@
 // y = A x with A(i, j) = |i - j| and x = (1, 2, 3, 4) on four ranks. Rank i owns row i of A and
 // element i of x; the other elements come to it round the ring of ranks.
 #include <rondel/rondel.hpp>
-#include <rondel/trace/ledger_table.hpp>
 
 #include <array>
 #include <cstdio>
@@ -9,7 +8,6 @@
 #include <span>
 
 int main() {
-  using array = rondel::device_array<double, rondel::host_device>;
   const rondel::threads engine{.ranks = 4, .streams = rondel::stream_mode::worker};
   rondel::run(engine, [](auto& rank) {
     rondel::ledger moved;
@@ -18,8 +16,10 @@ int main() {
     auto compute = device.make_stream("compute"), link = device.make_stream("link");
 
     const int i = rank.rank();
-    array x(device, compute, 1), spare(device, compute, 1), sum(device, compute, 1);
-    array y(device, compute, 4);
+    const auto array = [&](std::size_t n) {
+      return rondel::make_array<double>(device, compute, n);
+    };
+    auto x = array(1), spare = array(1), sum = array(1), y = array(4);
     compute.launch({.name = "fill"}, [i, x = x.span(), y_i = sum.span()] {
       *x.data() = i + 1;
       *y_i.data() = 0;
@@ -33,7 +33,7 @@ int main() {
     rondel::all_gather(world, compute, sum.span(), y.span());
 
     std::array<double, 4> result{};
-    compute.download(std::as_writable_bytes(std::span(result)), rondel::as_bytes(y.span()));
+    rondel::download(compute, std::span(result), y.span());
     compute.synchronize();
     if (i != 0) return;
     std::printf("y = (%g, %g, %g, %g)\n\n", result[0], result[1], result[2], result[3]);

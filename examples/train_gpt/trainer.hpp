@@ -105,12 +105,12 @@ class trainer {
         metric_comm_(&metrics),
         sequences_(sequences_of(config, gradients.size())),
         compute_(gradients.device().make_stream("compute")),
-        communication_(gradients.device().make_stream("communication")),
         model_(gradients.device(), compute_, config.model, sequences_),
         optimizer_(gradients.device(), compute_, model_.layout(), config.adamw),
         buckets_(plan_buckets(model_.layout().size(), sizeof(T), config.bucket_bytes)),
         tokens_(gradients.device(), compute_, tokens_per_step()),
-        loss_(gradients.device(), compute_, 1) {
+        loss_(gradients.device(), compute_, 1),
+        communication_(gradients.device().make_stream("communication")) {
     for (std::size_t i = 0; i < buckets_.size(); ++i) {
       bucket_ready_.push_back(gradients.device().make_event());
     }
@@ -287,17 +287,19 @@ class trainer {
   C* gradient_comm_;
   C* metric_comm_;
   std::size_t sequences_;
+  std::size_t step_ = 0;
+  // Queued work uses what is declared before its stream, and streams finish their work when they
+  // die, last first: an exception may leave both with work.
+  std::array<slot, delay> slots_;
   stream compute_;
-  stream communication_;
   gpt<T, device> model_;
   adamw_optimizer<T, device> optimizer_;
   std::vector<gradient_bucket> buckets_;
-  std::vector<typename device::event_type> bucket_ready_;
-  typename device::event_type reduced_{};
   rondel::device_array<std::int32_t, device> tokens_;
   rondel::device_array<double, device> loss_;
-  std::array<slot, delay> slots_;
-  std::size_t step_ = 0;
+  std::vector<typename device::event_type> bucket_ready_;
+  typename device::event_type reduced_{};
+  stream communication_;
 };
 
 }  // namespace train_gpt

@@ -1,4 +1,4 @@
-// expect: (deleted function .rondel::thread_communicator<|deleted copy constructor of .communicator)
+// expect: deleted (function .rondel::thread_comm|copy constructor of .comm)
 #include <rondel/comm/threads.hpp>
 #include <rondel/device/host.hpp>
 

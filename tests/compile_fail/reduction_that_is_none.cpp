@@ -1,4 +1,4 @@
-// expect: ('reduction<takes_one, float>' evaluated to false|required for the satisfaction of 'reduction<)
+// expect: ('reduction<takes_one, float>' evaluated|satisfaction of 'reduction<)
 #include <rondel/collective/all_reduce.hpp>
 #include <rondel/comm/threads.hpp>
 #include <rondel/device/host.hpp>

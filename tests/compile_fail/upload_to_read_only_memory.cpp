@@ -1,4 +1,4 @@
-// expect: (cannot convert 'device_span<const std::byte>'|no viable conversion from 'device_span<const std::byte>')
+// expect: (cannot convert|no viable conversion from) 'device_span<const std::byte>'
 #include <rondel/device/host.hpp>
 
 #include <span>

@@ -208,7 +208,7 @@ struct busy_stream_in_destructor {
     auto stream = device->make_stream();
     stream.launch({}, [this] {
       slow->open();
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      std::this_thread::sleep_for(std::chrono::milliseconds(250));
     });
   }
 };
@@ -236,13 +236,20 @@ TEST_CASE("the listener is not told otherwise") {
   host_device device({.streams = stream_mode::worker, .listener = &listener});
   SUBCASE("a busy stream dies in good order") {
     auto stream = device.make_stream();
-    stream.launch({}, [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
+    stream.launch({}, [] { std::this_thread::sleep_for(std::chrono::milliseconds(250)); });
   }
   SUBCASE("an idle stream dies of an exception") {
     CHECK(thrown_by([&] {
             auto stream = device.make_stream();
             stream.launch({}, [] {});
             stream.synchronize();
+            throw std::runtime_error("leaving");
+          }) == "leaving");
+  }
+  SUBCASE("a busy stream dies of an exception, but its work needs nobody and ends soon") {
+    CHECK(thrown_by([&] {
+            auto stream = device.make_stream();
+            stream.launch({}, [] { std::this_thread::sleep_for(std::chrono::milliseconds(2)); });
             throw std::runtime_error("leaving");
           }) == "leaving");
   }
@@ -257,7 +264,7 @@ TEST_CASE("the listener is not told otherwise") {
     std::optional<rondel::host_stream> kept;
     CHECK(thrown_by([&] {
             auto stream = device.make_stream();
-            stream.launch({}, [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
+            stream.launch({}, [] { std::this_thread::sleep_for(std::chrono::milliseconds(250)); });
             kept = std::move(stream);
             throw std::runtime_error("leaving");
           }) == "leaving");

@@ -40,9 +40,9 @@ std::vector<float> program(D& device) {
   const rondel::device_span<const float> in = x.span();
   rondel::kernels<D>::template reduce_many<float>(compute, sum.span(), {in, in, in},
                                                   rondel::mean{});
-  array other(device, compute, 10);
-  other = std::move(sum);  // frees the 10 elements here
-  array last(device, compute, 10);
+  array other(device, compute, 500);
+  other = std::move(sum);  // frees the 500 elements here, so that the peak does not grow
+  array last(device, compute, 600);
   compute.record(event);
   copies.wait(event);
   copies.download(std::as_writable_bytes(std::span(host)), as_bytes(other.span()));

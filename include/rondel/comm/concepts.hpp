@@ -78,8 +78,9 @@ concept communicator =
   noexcept->std::same_as<void>;
 };
 
-/// The stream type of a communicator.
-template <communicator C>
+/// The stream type of a communicator. Not constrained, so that an error names the concept that
+/// the function asks for.
+template <class C>
 using stream_of = typename C::device_type::stream_type;
 
 /// @name Capabilities

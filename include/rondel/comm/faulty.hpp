@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <random>
 #include <thread>
 #include <utility>
 
@@ -72,8 +71,7 @@ class faulty_communicator : public communicator_wrapper<faulty_communicator<C>, 
   void before(stream_of<C>& stream, const operation& op) {
     const fault_plan& plan = shared_->plan;
     if (plan.jitter.value > 0) {
-      std::uniform_real_distribution<double> upto(0, plan.jitter.value);
-      sleep_on(stream, {upto(shared_->random)});
+      sleep_on(stream, {plan.jitter.value * shared_->next_random()});
     }
     const bool strikes = shared_->rank == plan.rank && shared_->operations == plan.operation;
     ++shared_->operations;
@@ -110,10 +108,20 @@ class faulty_communicator : public communicator_wrapper<faulty_communicator<C>, 
   struct shared {
     shared(const fault_plan& p, int r)
         : plan(p), rank(r), random(p.seed * 1000003U + static_cast<unsigned>(r)) {}
+
+    // Evenly distributed in [0, 1). This generator (splitmix64) is enough for delays, and
+    // <random> would be most of this header's compile time.
+    [[nodiscard]] double next_random() noexcept {
+      std::uint64_t x = random += 0x9e3779b97f4a7c15U;
+      x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
+      x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
+      return static_cast<double>((x ^ (x >> 31)) >> 11) * 0x1p-53;
+    }
+
     fault_plan plan;
     int rank;
     std::uint64_t operations = 0;
-    std::mt19937_64 random;
+    std::uint64_t random;
   };
 
   faulty_communicator(C inner, std::shared_ptr<shared> common)

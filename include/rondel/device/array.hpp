@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <limits>
+#include <span>
 #include <type_traits>
 #include <utility>
 
@@ -45,5 +46,27 @@ class device_array {
 
   typename D::buffer_type buffer_{};
 };
+
+/// `size` elements of `T` in memory of `device`, ordered on `stream`: `make_array<float>(...)`.
+/// Throws as the constructor of `device_array` does.
+template <class T, device D>
+[[nodiscard]] device_array<T, D> make_array(D& device, typename D::stream_type& stream,
+                                            std::size_t size) {
+  return {device, stream, size};
+}
+
+/// Copies the elements of `from`, on the host, to `to`, in the order of `stream`. `from` must
+/// live until the stream has passed. Throws `invalid_argument` if the sizes differ.
+template <class T, stream S>
+void upload(S& stream, device_span<T> to, std::span<const std::type_identity_t<T>> from) {
+  stream.upload(as_writable_bytes(to), std::as_bytes(from));
+}
+
+/// Copies the elements of `from` to `to`, on the host, in the order of `stream`. They are there
+/// once the stream has passed. Throws `invalid_argument` if the sizes differ.
+template <class T, stream S>
+void download(S& stream, std::span<std::remove_const_t<T>> to, device_span<T> from) {
+  stream.download(std::as_writable_bytes(to), as_bytes(from));
+}
 
 }  // namespace rondel

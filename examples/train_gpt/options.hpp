@@ -1,0 +1,89 @@
+#pragma once
+#include "trainer.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace train_gpt {
+
+/// Everything that the user may choose.
+struct options {
+  /// Files and folders to learn from.
+  std::vector<std::string> text;
+  /// Share of the text, at its end, that is not learnt.
+  double holdout = 0.1;
+
+  /// Sizes of the model; `vocabulary` is fixed.
+  gpt_config model;
+  /// Sequences per step over all ranks.
+  std::size_t batch = 32;
+  /// Micro-batches per step.
+  std::size_t accumulation = 1;
+  /// Steps.
+  std::size_t steps = 1000;
+
+  /// Learning rate after the warm-up.
+  double learning_rate = 3e-3;
+  /// Learning rate at the end.
+  double minimum_rate = 1e-4;
+  /// Steps of the warm-up.
+  std::size_t warmup = 50;
+  /// Optimizer.
+  adamw_config adamw;
+
+  /// Seed of initial parameters, batches and sampling.
+  std::uint64_t seed = 1;
+  /// `"f32"` or `"f64"`.
+  std::string precision = "f32";
+
+  /// Number of ranks.
+  std::size_t ranks = 2;
+  /// `"threads"` or `"sim"`.
+  std::string engine = "threads";
+  /// `"immediate"` or `"worker"`.
+  std::string streams = "worker";
+  /// Largest bucket of gradients in MiB.
+  double bucket = 0.5;
+  /// Device memory of a rank in MiB; 0 for no limit.
+  double memory_limit = 0;
+
+  /// Steps between progress lines.
+  std::size_t log_every = 50;
+  /// Whether progress lines are left out.
+  bool quiet = false;
+  /// Steps between evaluations on the held-out text; 0 for the end only.
+  std::size_t eval_every = 0;
+  /// The most windows that an evaluation reads.
+  std::size_t eval_windows = 512;
+  /// Bytes to generate at the end.
+  std::size_t sample_length = 400;
+  /// Divides the logits before sampling; 0 takes the likeliest byte.
+  double temperature = 0.7;
+  /// How many of the likeliest bytes are sampled from; 0 for all.
+  std::size_t top_k = 40;
+  /// What the generated text goes on from.
+  std::string prompt = "/// ";
+  /// Folder for timeline.svg and trace.json.
+  std::string out = "train_gpt_out";
+  /// Steps that the timeline shows; 0 for no timeline.
+  std::size_t trace_steps = 3;
+
+  /// `memory_limit` in bytes.
+  [[nodiscard]] std::uint64_t memory_bytes() const {
+    return static_cast<std::uint64_t>(memory_limit * 1024 * 1024);
+  }
+  /// What the trainer is given.
+  [[nodiscard]] training_config training() const;
+};
+
+/// Reads the command line. Returns nothing if it asked for help, which is then printed. Throws
+/// `usage_error` for anything that cannot be done, the text aside.
+[[nodiscard]] std::optional<options> parse_options(int argc, const char* const* argv);
+
+/// Throws `usage_error` unless the values fit together.
+void check_options(const options& o);
+
+}  // namespace train_gpt

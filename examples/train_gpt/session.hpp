@@ -1,0 +1,270 @@
+#pragma once
+#include <rondel/comm/concepts.hpp>
+#include <rondel/comm/ledger.hpp>
+#include <rondel/core/work.hpp>
+#include <rondel/device/concepts.hpp>
+#include <rondel/device/sim.hpp>
+#include <rondel/launch.hpp>
+#include <rondel/trace/ledger.hpp>
+#include <rondel/trace/timeline.hpp>
+
+#include "generate.hpp"
+#include "options.hpp"
+#include "text.hpp"
+#include "trainer.hpp"
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace train_gpt {
+
+/// What one rank held, did and sent.
+struct rank_outcome {
+  /// Bytes of its parts on the device.
+  std::size_t parameters = 0, gradients = 0, optimizer = 0, activations = 0;
+  /// Its device memory at the end of training.
+  rondel::memory_usage memory{};
+  /// Allocations before the first step.
+  std::uint64_t allocations_at_start = 0;
+  /// Work of all training steps.
+  rondel::work_total work{};
+  /// Messages of the gradients, and of what is reported.
+  rondel::ledger gradient_traffic, metric_traffic;
+};
+
+/// What a training run gave.
+struct outcome {
+  /// Number of parameters.
+  std::size_t parameters = 0;
+  /// Buckets that a step's gradient is reduced in.
+  std::size_t buckets = 0;
+  /// Bytes of one parameter.
+  std::size_t element_bytes = 0;
+  /// One per step.
+  std::vector<step_metrics> steps;
+  /// Seconds of training, evaluations and pauses not counted.
+  double seconds = 0;
+  /// Mean loss over windows of the learnt and of the held-out text, in nats a byte.
+  double train_loss = 0, held_out_loss = 0;
+  /// Predictions that each of the two is the mean of.
+  std::size_t train_predictions = 0, held_out_predictions = 0;
+  /// The same of the bigram model, for the same predictions.
+  double bigram_train_loss = 0, bigram_held_out_loss = 0;
+  /// Generated text, the prompt first.
+  std::vector<std::uint8_t> sample;
+  /// One per rank.
+  std::vector<rank_outcome> ranks;
+};
+
+/// Hears of the progress of a run, on rank 0's thread.
+class listener {
+ public:
+  virtual ~listener() = default;
+  /// Training begins: number of parameters, and of buckets they are reduced in.
+  virtual void begins(std::size_t parameters, std::size_t buckets) = 0;
+  /// A step was reported, after `seconds` of training.
+  virtual void step(const step_metrics& m, double seconds) = 0;
+  /// The held-out text was evaluated after `steps` steps.
+  virtual void evaluated(std::size_t steps, double loss) = 0;
+};
+
+/// One rank's part of a run. Every rank calls `train`, on a thread of its own.
+template <class T, rondel::communicator World>
+class rank_session {
+ public:
+  /// `recorder` may be null; the rest must outlive the session.
+  rank_session(World& world, const options& o, const text_split& text, rondel::timeline* recorder,
+               listener& heard)
+      : options_(o),
+        text_(text),
+        recorder_(recorder),
+        heard_(heard),
+        gradients_(world.duplicate(), own_.gradient_traffic),
+        metrics_(world.duplicate(), own_.metric_traffic),
+        trainer_(gradients_, metrics_, o.training()) {}
+
+  /// Trains, evaluates and generates. Rank 0 fills `out`, apart from `ranks`.
+  [[nodiscard]] rank_outcome train(outcome& out) {
+    auto& model = trainer_.model();
+    out_ = leads() ? &out : nullptr;
+    if (leads()) {
+      out.parameters = model.layout().size();
+      out.buckets = trainer_.buckets().size();
+      out.element_bytes = sizeof(T);
+      heard_.begins(out.parameters, out.buckets);
+    }
+    trainer_.finish();
+    own_.parameters = own_.gradients = model.layout().size() * sizeof(T);
+    own_.optimizer = trainer_.optimizer().state_bytes();
+    own_.activations = model.activation_bytes();
+    own_.allocations_at_start = device().memory().allocations;
+    const rondel::work_total before = device().work_done();
+
+    run_steps();
+    own_.work = difference(device().work_done(), before);
+    own_.memory = device().memory();
+    if (!dry) finish(out);
+    return std::move(own_);
+  }
+
+ private:
+  using communicator = rondel::ledger_communicator<World>;
+  using device_type = typename World::device_type;
+  using clock = std::chrono::steady_clock;
+  static constexpr bool dry = std::same_as<device_type, rondel::sim_device>;
+
+  [[nodiscard]] device_type& device() { return gradients_.device(); }
+  [[nodiscard]] bool leads() const { return gradients_.rank() == 0; }
+
+  [[nodiscard]] static rondel::work_total difference(rondel::work_total a,
+                                                     const rondel::work_total& b) {
+    a.launches -= b.launches;
+    a.flops -= b.flops;
+    a.bytes_read -= b.bytes_read;
+    a.bytes_written -= b.bytes_written;
+    return a;
+  }
+
+  void run_steps() {
+    const std::size_t steps = options_.steps;
+    const std::size_t traced = recorder_ == nullptr ? 0 : std::min(options_.trace_steps, steps);
+    const std::size_t first_traced = (steps - traced) / 2;
+    since_ = clock::now();
+    for (std::size_t step = 0; step < steps; ++step) {
+      if (traced > 0 && step == first_traced) record(true);
+      if (auto report = trainer_.step(batch(step))) hear(*report);
+      if (traced > 0 && step + 1 == first_traced + traced) record(false);
+      const std::size_t done = step + 1;
+      if (options_.eval_every > 0 && done % options_.eval_every == 0 && done < steps && !dry) {
+        pause();
+        const double loss = evaluate(text_.held_out);
+        if (leads()) heard_.evaluated(done, loss);
+        resume();
+      }
+    }
+    pause();
+    if (leads()) out_->seconds = trained_;
+  }
+
+  // This rank's sequences of a step: of all ranks' sequences together, the same for any number
+  // of ranks.
+  [[nodiscard]] std::vector<std::int32_t> batch(std::size_t step) const {
+    const auto ranks = static_cast<std::size_t>(gradients_.size());
+    const std::size_t mine = options_.batch / ranks;
+    const std::size_t first = static_cast<std::size_t>(gradients_.rank()) * mine;
+    std::vector<std::size_t> starts(mine);
+    for (std::size_t i = 0; i < mine; ++i) {
+      starts[i] = training_window(options_.seed, step, first + i, text_.train.size(),
+                                  options_.model.context);
+    }
+    return window_tokens(text_.train, starts, options_.model.context);
+  }
+
+  void hear(const step_metrics& m) {
+    if (!leads()) return;
+    out_->steps.push_back(m);
+    heard_.step(m, trained_ + std::chrono::duration<double>(clock::now() - since_).count());
+  }
+
+  // Stops the clock once all ranks have done their steps.
+  void pause() {
+    for (const step_metrics& m : trainer_.finish()) hear(m);
+    meet();
+    trained_ += std::chrono::duration<double>(clock::now() - since_).count();
+  }
+  void resume() {
+    meet();
+    since_ = clock::now();
+  }
+
+  // All ranks stand still when recording begins and ends, so that it shows whole steps.
+  void record(bool on) {
+    pause();
+    if (leads()) on ? recorder_->start() : recorder_->stop();
+    resume();
+  }
+
+  void meet() {
+    const std::byte mine{};
+    std::vector<std::byte> all(static_cast<std::size_t>(metrics_.size()));
+    metrics_.exchange_host(std::span(&mine, 1), all);
+  }
+
+  [[nodiscard]] std::vector<std::size_t> windows(std::span<const std::uint8_t> text) const {
+    return evaluation_windows(text.size(), options_.model.context, options_.eval_windows);
+  }
+
+  [[nodiscard]] double evaluate(std::span<const std::uint8_t> text) {
+    std::vector<std::size_t> mine;
+    const auto all = windows(text);
+    const auto ranks = static_cast<std::size_t>(gradients_.size());
+    for (auto i = static_cast<std::size_t>(gradients_.rank()); i < all.size(); i += ranks) {
+      mine.push_back(all[i]);
+    }
+    return trainer_.evaluate(window_tokens(text, mine, options_.model.context));
+  }
+
+  void finish(outcome& out) {
+    const std::size_t context = options_.model.context;
+    const double train_loss = evaluate(text_.train);
+    const double held_out_loss = evaluate(text_.held_out);
+    if (!leads()) return;
+    const auto learnt = windows(text_.train);
+    const auto held_out = windows(text_.held_out);
+    const bigram_model bigram(text_.train);
+    out.train_loss = train_loss;
+    out.held_out_loss = held_out_loss;
+    out.train_predictions = learnt.size() * context;
+    out.held_out_predictions = held_out.size() * context;
+    out.bigram_train_loss = bigram.loss(text_.train, learnt, context);
+    out.bigram_held_out_loss = bigram.loss(text_.held_out, held_out, context);
+    if (options_.sample_length == 0) return;
+    out.sample = generate(
+        options_.prompt, options_.sample_length, context,
+        {.temperature = options_.temperature, .top_k = options_.top_k}, options_.seed,
+        [this](std::span<const std::int32_t> tokens) { return trainer_.next_logits(tokens); });
+  }
+
+  const options& options_;
+  const text_split& text_;
+  rondel::timeline* recorder_;
+  listener& heard_;
+  rank_outcome own_;
+  communicator gradients_;
+  communicator metrics_;
+  trainer<T, communicator> trainer_;
+  outcome* out_ = nullptr;
+  clock::time_point since_{};
+  double trained_ = 0;
+};
+
+/// Runs the whole of `o` on `engine` in precision `T`. `recorder` is null, or what the engine
+/// records to; it is stopped but for the traced steps. `heard` hears of the progress.
+template <class T, class Engine>
+[[nodiscard]] outcome run_session(const Engine& engine, const options& o, const text_split& text,
+                                  rondel::timeline* recorder, listener& heard) {
+  outcome out;
+  if (recorder != nullptr) recorder->stop();
+  out.ranks = rondel::run(engine, [&](auto& rank) {
+    using world = std::remove_cvref_t<decltype(rank.world())>;
+    rank_session<T, world> session(rank.world(), o, text, recorder, heard);
+    return session.train(out);
+  });
+  return out;
+}
+
+extern template outcome run_session<float>(const rondel::threads&, const options&,
+                                           const text_split&, rondel::timeline*, listener&);
+extern template outcome run_session<float>(const rondel::simulated&, const options&,
+                                           const text_split&, rondel::timeline*, listener&);
+extern template outcome run_session<double>(const rondel::threads&, const options&,
+                                            const text_split&, rondel::timeline*, listener&);
+extern template outcome run_session<double>(const rondel::simulated&, const options&,
+                                            const text_split&, rondel::timeline*, listener&);
+
+}  // namespace train_gpt

@@ -1,0 +1,10 @@
+#include "session.hpp"
+
+namespace train_gpt {
+
+template outcome run_session<double>(const rondel::threads&, const options&, const text_split&,
+                                     rondel::timeline*, listener&);
+template outcome run_session<double>(const rondel::simulated&, const options&, const text_split&,
+                                     rondel::timeline*, listener&);
+
+}  // namespace train_gpt
