@@ -15,6 +15,7 @@ set(RONDEL_HEADERS
   include/rondel/comm/concepts.hpp
   include/rondel/comm/faulty.hpp
   include/rondel/comm/fingerprint.hpp
+  include/rondel/comm/forwarding.hpp
   include/rondel/comm/ledger.hpp
   include/rondel/comm/send_recv_only.hpp
   include/rondel/comm/stream_copy.hpp

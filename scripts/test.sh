@@ -24,7 +24,7 @@ while [[ $# -gt 0 ]]; do
 done
 
 require "$install" ccache clang clang-format cmake doxygen g++ git libclang-rt-dev llvm ninja-build python3 \
-  doctest-dev libeigen3-dev libcli11-dev nlohmann-json3-dev
+  doctest-dev libbenchmark-dev libeigen3-dev libcli11-dev nlohmann-json3-dev
 
 # The thread sanitizer of clang 14 cannot place its shadow memory where addresses are highly randomised.
 fixed_addresses=()

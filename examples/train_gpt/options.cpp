@@ -78,6 +78,8 @@ class declaration {
         ->group(group_);
     if constexpr (std::is_floating_point_v<T>) {
       option->default_str(plain(value));
+    } else if constexpr (requires { value.has_value(); }) {
+      // The help text says what holds if it is not given.
     } else {
       option->capture_default_str();
     }
@@ -102,7 +104,7 @@ void declare(CLI::App& app, options& o) {
   app.add_option("--text", o.text,
                  "Files to learn from, byte by byte; of a folder, all text files below it. "
                  "Default: the sources and documentation of this project")
-      ->type_name("PATH ...")
+      ->type_name("PATH")
       ->group("Text");
   all.add("--holdout", o.holdout, "SHARE", real_number(0, bound::open, 1, bound::open),
           "Share of the text, at its end, that is not learnt but predicted at the end");
@@ -124,9 +126,9 @@ void declare(CLI::App& app, options& o) {
           "Micro-batches per step; gradients are reduced in the last one");
   all.add("--lr", o.learning_rate, "RATE", positive, "Learning rate after the warm-up");
   all.add("--min-lr", o.minimum_rate, "RATE", not_negative,
-          "Learning rate at the end, approached along a cosine");
+          "Learning rate at the end, approached along a cosine. Default: a tenth of --lr");
   all.add("--warmup", o.warmup, "STEPS", whole_number(0, unlimited),
-          "Steps in which the learning rate rises");
+          "Steps in which the learning rate rises. Default: a twentieth of --steps");
   all.add("--weight-decay", o.adamw.weight_decay, "RATE", not_negative,
           "Decoupled weight decay of matrices");
   all.add("--beta1", o.adamw.beta1, "SHARE", share, "Decay of AdamW's first moment");
@@ -194,8 +196,8 @@ training_config options::training() const {
           .accumulation = accumulation,
           .adamw = adamw,
           .schedule = {.peak = learning_rate,
-                       .minimum = minimum_rate,
-                       .warmup = warmup,
+                       .minimum = minimum_rate.value_or(learning_rate / 10),
+                       .warmup = warmup.value_or(steps / 20),
                        .steps = steps},
           .seed = seed,
           .bucket_bytes = static_cast<std::size_t>(bucket * 1024 * 1024)};
@@ -211,13 +213,13 @@ void check_options(const options& o) {
                              " ranks (--ranks) times ", o.accumulation,
                              " micro-batches (--accumulation)"));
   }
-  if (o.minimum_rate > o.learning_rate) {
-    throw usage_error(concat("--min-lr: ", plain(o.minimum_rate), " is more than the rate ",
+  if (o.minimum_rate && *o.minimum_rate > o.learning_rate) {
+    throw usage_error(concat("--min-lr: ", plain(*o.minimum_rate), " is more than the rate ",
                              plain(o.learning_rate), " that it comes down from (--lr)"));
   }
-  if (o.warmup > o.steps) {
+  if (o.warmup && *o.warmup > o.steps) {
     throw usage_error(
-        concat("--warmup: ", o.warmup, " steps are more than all ", o.steps, " steps (--steps)"));
+        concat("--warmup: ", *o.warmup, " steps are more than all ", o.steps, " steps (--steps)"));
   }
   // In floating point, because the product may not fit an integer.
   const auto rows = static_cast<double>(o.batch / o.ranks / o.accumulation * o.model.context);

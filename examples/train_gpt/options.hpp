@@ -19,18 +19,18 @@ struct options {
   /// Sizes of the model; `vocabulary` is fixed.
   gpt_config model;
   /// Sequences per step over all ranks.
-  std::size_t batch = 32;
+  std::size_t batch = 16;
   /// Micro-batches per step.
   std::size_t accumulation = 1;
   /// Steps.
-  std::size_t steps = 1000;
+  std::size_t steps = 1200;
 
   /// Learning rate after the warm-up.
-  double learning_rate = 3e-3;
-  /// Learning rate at the end.
-  double minimum_rate = 1e-4;
-  /// Steps of the warm-up.
-  std::size_t warmup = 50;
+  double learning_rate = 4e-3;
+  /// Learning rate at the end; a tenth of `learning_rate` if not given.
+  std::optional<double> minimum_rate;
+  /// Steps of the warm-up; a twentieth of `steps` if not given.
+  std::optional<std::size_t> warmup;
   /// Optimizer.
   adamw_config adamw;
 

@@ -31,7 +31,7 @@ struct rank_outcome {
   rondel::memory_usage memory{};
   /// Allocations before the first step.
   std::uint64_t allocations_at_start = 0;
-  /// Work of all training steps.
+  /// Work from the first step to the last, evaluations between them included.
   rondel::work_total work{};
   /// Messages of the gradients, and of what is reported.
   rondel::ledger gradient_traffic, metric_traffic;
@@ -140,10 +140,10 @@ class rank_session {
       if (auto report = trainer_.step(batch(step))) hear(*report);
       if (traced > 0 && step + 1 == first_traced + traced) record(false);
       const std::size_t done = step + 1;
-      if (options_.eval_every > 0 && done % options_.eval_every == 0 && done < steps && !dry) {
+      if (options_.eval_every > 0 && done % options_.eval_every == 0 && done < steps) {
         pause();
         const double loss = evaluate(text_.held_out);
-        if (leads()) heard_.evaluated(done, loss);
+        if (leads() && !dry) heard_.evaluated(done, loss);
         resume();
       }
     }

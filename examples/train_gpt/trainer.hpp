@@ -155,6 +155,7 @@ class trainer {
         }
       });
     }
+    // The last bucket waited for the whole backward pass, and so for the loss.
     rondel::all_reduce(*metric_comm_, communication_, loss_.span(),
                        rondel::in_rank_order(rondel::mean{}));
     communication_.record(reduced_);

@@ -7,6 +7,7 @@
 #include <rondel/device/sim.hpp>
 #include <rondel/trace/timeline.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -122,10 +123,17 @@ void run_rank(thread_world& world, int rank, Program& program, Slot& context,
   }
 }
 
+template <class Engine>
+using device_made_by =
+    decltype(make_device(std::declval<const Engine&>(), 0, std::declval<unwind_listener&>()));
+
+template <class Engine>
+using context_of = rank_context<thread_communicator<device_made_by<Engine>>>;
+
 template <class Engine, class Program>
 auto run_threads(const Engine& engine, Program& program) {
-  using device_type = decltype(make_device(engine, 0, std::declval<unwind_listener&>()));
-  using context_type = rank_context<thread_communicator<device_type>>;
+  using device_type = device_made_by<Engine>;
+  using context_type = context_of<Engine>;
   using returned = std::invoke_result_t<Program&, context_type&>;
   using result_type = std::conditional_t<std::is_void_v<returned>, nothing, returned>;
 
@@ -178,13 +186,15 @@ auto run_threads(const Engine& engine, Program& program) {
 /// the others are woken (see `communicator`) and, once all have ended, the exception of the
 /// rank that failed first comes out. Throws `invalid_argument` if `engine.ranks` is less than 1.
 template <class Program>
-auto run(const threads& engine, Program&& program) {
+requires std::invocable < Program&, detail::context_of<threads>
+& > auto run(const threads& engine, Program&& program) {
   return detail::run_threads(engine, program);
 }
 
 /// The same on simulated devices.
 template <class Program>
-auto run(const simulated& engine, Program&& program) {
+requires std::invocable < Program&, detail::context_of<simulated>
+& > auto run(const simulated& engine, Program&& program) {
   return detail::run_threads(engine, program);
 }
 

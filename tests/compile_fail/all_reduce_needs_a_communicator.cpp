@@ -1,4 +1,4 @@
-// expect: (satisf(y|action of) 'communicator['<]|'stream_of' .with C = not_a_group)
+// expect: satisf(y|action of) 'communicator
 #include <rondel/collective/all_reduce.hpp>
 #include <rondel/comm/threads.hpp>
 #include <rondel/device/host.hpp>

@@ -16,6 +16,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <numeric>
 #include <random>
@@ -52,7 +53,13 @@ std::vector<T> random_values(int rank, std::size_t count) {
   std::mt19937_64 random(static_cast<unsigned>(rank) * 977U + count);
   std::normal_distribution<double> normal(0, 1000);
   std::vector<T> out(count);
-  for (T& x : out) x = rondel::detail::element_cast<T>(static_cast<float>(normal(random)));
+  for (T& x : out) {
+    if constexpr (std::integral<T>) {
+      x = static_cast<T>(random());
+    } else {
+      x = rondel::detail::element_cast<T>(static_cast<float>(normal(random)));
+    }
+  }
   return out;
 }
 

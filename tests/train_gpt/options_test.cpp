@@ -26,7 +26,8 @@ TEST_CASE("defaults fit together and reach the trainer") {
   CHECK(c.batch == o->batch);
   CHECK(c.schedule.steps == o->steps);
   CHECK(c.schedule.peak == o->learning_rate);
-  CHECK(c.schedule.minimum == o->minimum_rate);
+  CHECK(c.schedule.minimum == c.schedule.peak / 10);
+  CHECK(c.schedule.warmup == c.schedule.steps / 20);
   CHECK(c.model.vocabulary == 256);
 }
 
@@ -85,6 +86,13 @@ TEST_CASE("options are read") {
   CHECK(c.adamw.beta1 == 0);
   CHECK(c.adamw.beta2 == 0.5);
   CHECK(c.schedule.minimum == 1e-3);
+}
+
+TEST_CASE("few steps and a low rate need no other option") {
+  const auto o = parse({"--steps", "3", "--lr", "1e-6"});
+  REQUIRE(o);
+  CHECK(o->training().schedule.warmup == 0);
+  CHECK(o->training().schedule.minimum == doctest::Approx(1e-7));
 }
 
 TEST_CASE("absurd sizes are refused before anything is allocated") {

@@ -100,8 +100,10 @@ TEST_CASE("a session on worker streams is that on immediate ones bit for bit") {
 }
 
 TEST_CASE("a dry session holds, does and sends what a real one does") {
-  const outcome real = train(rondel::threads{.ranks = 3}, small_options());
-  const outcome dry = train(rondel::simulated{.ranks = 3}, small_options());
+  options o = small_options();
+  o.eval_every = 15;
+  const outcome real = train(rondel::threads{.ranks = 3}, o);
+  const outcome dry = train(rondel::simulated{.ranks = 3}, o);
   CHECK(dry.parameters == real.parameters);
   REQUIRE(dry.ranks.size() == 3);
   for (std::size_t r = 0; r < 3; ++r) {

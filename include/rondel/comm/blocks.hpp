@@ -4,31 +4,27 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
-#include <utility>
 #include <vector>
 
 namespace rondel {
 
+// The formatter tears `noexcept ->` from its expression.
+// clang-format off
 /// How a buffer is cut into one contiguous block per rank, in rank order, without gaps.
 ///
 /// With `n = b.ranks()`, block `i` of `[0, n)` is the elements
 /// `[b.offset(i), b.offset(i) + b.size(i))`, and `b.total() == b.offset(n)`. `b.layout()` is
-/// equal on two ranks if they cut alike; 0 means that `total()` says it all. Copies are cheap.
+/// equal on two ranks if they cut alike; 0 means that `total()` says it all.
 template <class B>
 concept block_sizes = std::copyable<B> && requires(const B& b, int i) {
-  { b.ranks() }
-  noexcept->std::same_as<int>;
-  { b.size(i) }
-  noexcept->std::same_as<std::size_t>;
-  { b.offset(i) }
-  noexcept->std::same_as<std::size_t>;
-  { b.total() }
-  noexcept->std::same_as<std::size_t>;
-  { b.layout() }
-  noexcept->std::same_as<std::uint64_t>;
+  { b.ranks() } noexcept -> std::same_as<int>;
+  { b.size(i) } noexcept -> std::same_as<std::size_t>;
+  { b.offset(i) } noexcept -> std::same_as<std::size_t>;
+  { b.total() } noexcept -> std::same_as<std::size_t>;
+  { b.layout() } noexcept -> std::same_as<std::uint64_t>;
 };
+// clang-format on
 
 /// Blocks of one size.
 class even_blocks {
@@ -91,35 +87,33 @@ class uneven_blocks {
  public:
   /// Block `i` has `sizes[i]` elements. Throws `invalid_argument` if their sum overflows.
   explicit uneven_blocks(std::span<const std::size_t> sizes) {
-    auto offsets = std::make_shared<std::vector<std::size_t>>();
-    offsets->reserve(sizes.size() + 1);
-    offsets->push_back(0);
+    offsets_.reserve(sizes.size() + 1);
+    offsets_.push_back(0);
     for (const std::size_t size : sizes) {
-      if (size > SIZE_MAX - offsets->back()) {
+      if (size > SIZE_MAX - offsets_.back()) {
         throw invalid_argument("uneven_blocks: the sizes add up to more than an address space");
       }
-      offsets->push_back(offsets->back() + size);
+      offsets_.push_back(offsets_.back() + size);
       layout_ = (layout_ ^ size) * 0x100000001b3U;
     }
     layout_ |= 1U;  // never 0, which would mean that the total says it all
-    offsets_ = std::move(offsets);
   }
 
   /// Number of blocks.
-  [[nodiscard]] int ranks() const noexcept { return static_cast<int>(offsets_->size()) - 1; }
+  [[nodiscard]] int ranks() const noexcept { return static_cast<int>(offsets_.size()) - 1; }
   /// Elements of block `i`.
   [[nodiscard]] std::size_t size(int i) const noexcept { return offset(i + 1) - offset(i); }
   /// First element of block `i`.
   [[nodiscard]] std::size_t offset(int i) const noexcept {
-    return (*offsets_)[static_cast<std::size_t>(i)];
+    return offsets_[static_cast<std::size_t>(i)];
   }
   /// Elements of all blocks.
-  [[nodiscard]] std::size_t total() const noexcept { return offsets_->back(); }
+  [[nodiscard]] std::size_t total() const noexcept { return offsets_.back(); }
   /// A hash of the sizes, never 0.
   [[nodiscard]] std::uint64_t layout() const noexcept { return layout_; }
 
  private:
-  std::shared_ptr<const std::vector<std::size_t>> offsets_;
+  std::vector<std::size_t> offsets_;
   std::uint64_t layout_ = 0xcbf29ce484222325U;
 };
 

@@ -29,6 +29,8 @@ concept message_batch = std::movable<B> &&
   { b.submit() } -> std::same_as<void>;
 };
 
+// The formatter tears `noexcept ->` from its expression.
+// clang-format off
 /// A group of ranks that exchange memory of their devices, in the order of streams.
 ///
 /// Each rank holds its own object and drives it from one thread. Ranks must make the same
@@ -55,28 +57,23 @@ template <class C>
 concept communicator =
     std::movable<C> && !std::copyable<C> && device<typename C::device_type> &&
     message_batch<typename C::batch_type> &&
-    requires(C & c, const C& k, typename C::device_type::stream_type& s, const operation& op,
+    requires(C& c, const C& k, typename C::device_type::stream_type& s, const operation& op,
              std::span<const std::byte> mine, std::span<std::byte> all, int i, seconds t,
              std::string_view reason) {
-  { k.rank() }
-  noexcept->std::same_as<int>;
-  { k.size() }
-  noexcept->std::same_as<int>;
-  { c.device() }
-  noexcept->std::same_as<typename C::device_type&>;
+  { k.rank() } noexcept -> std::same_as<int>;
+  { k.size() } noexcept -> std::same_as<int>;
+  { c.device() } noexcept -> std::same_as<typename C::device_type&>;
   { c.begin(s, op) } -> std::same_as<void>;
-  { c.end() }
-  noexcept->std::same_as<void>;
+  { c.end() } noexcept -> std::same_as<void>;
   { c.batch(s) } -> std::same_as<typename C::batch_type>;
   { c.exchange_host(mine, all) } -> std::same_as<void>;
   { c.split(i, i) } -> std::same_as<std::optional<C>>;
   { c.duplicate() } -> std::same_as<C>;
-  { k.timeout() }
-  noexcept->std::same_as<seconds>;
+  { k.timeout() } noexcept -> std::same_as<seconds>;
   { c.set_timeout(t) } -> std::same_as<void>;
-  { c.abort(reason) }
-  noexcept->std::same_as<void>;
+  { c.abort(reason) } noexcept -> std::same_as<void>;
 };
+// clang-format on
 
 /// The stream type of a communicator. Not constrained, so that an error names the concept that
 /// the function asks for.

@@ -46,17 +46,18 @@ concept event = std::movable<E> && requires(const E& e) {
   { e.synchronize() } -> std::same_as<void>;
 };
 
+// The formatter tears `noexcept ->` from its expression.
+// clang-format off
 /// An owner of device memory, freed in stream order when it dies.
 ///
 /// - `b.data()`: the first byte, aligned to 64 (AVX-512, and a cache line); null if empty.
 /// - `b.size()`: bytes asked for. A buffer that was moved from is empty.
 template <class B>
 concept buffer = std::movable<B> && requires(const B& b) {
-  { b.data() }
-  noexcept->std::same_as<void*>;
-  { b.size() }
-  noexcept->std::same_as<std::size_t>;
+  { b.data() } noexcept -> std::same_as<void*>;
+  { b.size() } noexcept -> std::same_as<std::size_t>;
 };
+// clang-format on
 
 /// An ordered queue of work on a device; the meaning is that of a CUDA stream.
 ///
@@ -91,6 +92,8 @@ concept stream = std::movable<S> && event<typename S::event_type> &&
   { s.synchronize() } -> std::same_as<void>;
 };
 
+// The formatter tears `noexcept ->` from its expression.
+// clang-format off
 /// Where memory lives and work runs. One rank has one.
 ///
 /// - `d.make_stream(name)`: a stream; `name` is its lane in timelines.
@@ -108,9 +111,9 @@ concept device = stream<typename D::stream_type> && buffer<typename D::buffer_ty
   { d.make_event() } -> std::same_as<typename D::event_type>;
   { d.allocate(s, bytes) } -> std::same_as<typename D::buffer_type>;
   { cd.memory() } -> std::same_as<memory_usage>;
-  { cd.rank() }
-  noexcept->std::same_as<int>;
+  { cd.rank() } noexcept -> std::same_as<int>;
 };
+// clang-format on
 
 /// The kernels that rondel's own primitives need on device `D`: a specialisation per device.
 ///
