@@ -123,6 +123,9 @@ void run_rank(thread_world& world, int rank, Program& program, Slot& context,
   }
 }
 
+template <class E>
+concept rank_engine = std::same_as<E, threads> || std::same_as<E, simulated>;
+
 template <class Engine>
 using device_made_by =
     decltype(make_device(std::declval<const Engine&>(), 0, std::declval<unwind_listener&>()));
@@ -179,22 +182,15 @@ auto run_threads(const Engine& engine, Program& program) {
 
 }  // namespace detail
 
-/// Runs `program(rank)` on every rank of `engine`, each on a thread of its own, and waits for
-/// all. `rank` is a `rank_context&`.
+/// Runs `program(rank)` on every rank of `engine`, which is `threads` or `simulated`, each on a
+/// thread of its own, and waits for all. `rank` is a `rank_context&`.
 ///
 /// Returns what the ranks return, in their order, or nothing if that is void. When ranks throw,
 /// the others are woken (see `communicator`) and, once all have ended, the exception of the
 /// rank that failed first comes out. Throws `invalid_argument` if `engine.ranks` is less than 1.
-template <class Program>
-requires std::invocable < Program&, detail::context_of<threads>
-& > auto run(const threads& engine, Program&& program) {
-  return detail::run_threads(engine, program);
-}
-
-/// The same on simulated devices.
-template <class Program>
-requires std::invocable < Program&, detail::context_of<simulated>
-& > auto run(const simulated& engine, Program&& program) {
+template <detail::rank_engine Engine, class Program>
+requires std::invocable < Program&, detail::context_of<Engine>
+& > auto run(const Engine& engine, Program&& program) {
   return detail::run_threads(engine, program);
 }
 
