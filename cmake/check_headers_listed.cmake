@@ -5,7 +5,8 @@ cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH root)
 set(list_file ${CMAKE_CURRENT_LIST_DIR}/headers.cmake)
 include(${list_file})
 
-file(GLOB_RECURSE on_disk RELATIVE ${root} ${root}/include/*)
+file(GLOB_RECURSE on_disk RELATIVE ${root} ${root}/include/*.hpp ${root}/include/*.cuh)
+list(FILTER on_disk EXCLUDE REGEX "/\\.[^/]*$")  # an editor's lock
 list(SORT on_disk)
 
 if(UPDATE)

@@ -25,6 +25,8 @@ if(RONDEL_BUILD_TESTS)
   if(doctest_SOURCE_DIR)
     list(APPEND CMAKE_MODULE_PATH ${doctest_SOURCE_DIR}/scripts/cmake)
   endif()
+  rondel_header_dependency(nlohmann_json nlohmann_json::nlohmann_json
+    https://github.com/nlohmann/json.git v3.11.2 include)
 endif()
 
 if(RONDEL_BUILD_TESTS OR RONDEL_BUILD_EXAMPLES)
@@ -32,8 +34,6 @@ if(RONDEL_BUILD_TESTS OR RONDEL_BUILD_EXAMPLES)
     https://gitlab.com/libeigen/eigen.git 3.4.0 .)
   rondel_header_dependency(CLI11 CLI11::CLI11
     https://github.com/CLIUtils/CLI11.git v2.3.2 include)
-  rondel_header_dependency(nlohmann_json nlohmann_json::nlohmann_json
-    https://github.com/nlohmann/json.git v3.11.2 include)
 endif()
 
 if(RONDEL_BUILD_BENCH)

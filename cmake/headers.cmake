@@ -17,8 +17,11 @@ set(RONDEL_HEADERS
   include/rondel/comm/fingerprint.hpp
   include/rondel/comm/forwarding.hpp
   include/rondel/comm/ledger.hpp
+  include/rondel/comm/rank_names.hpp
   include/rondel/comm/send_recv_only.hpp
   include/rondel/comm/stream_copy.hpp
+  include/rondel/comm/thread_batch.hpp
+  include/rondel/comm/thread_call.hpp
   include/rondel/comm/thread_group.hpp
   include/rondel/comm/thread_member.hpp
   include/rondel/comm/thread_world.hpp

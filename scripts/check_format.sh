@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fails when a C++ or CUDA file is not as .clang-format wants it. --fix formats them.
 # Other versions of clang-format decide differently, so only version 14 counts.
+# Git lists the files: without a checkout this is skipped, or fails where CI is set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,11 +16,15 @@ if [[ -z ${tool:-} ]]; then
   exit 77
 fi
 
-mapfile -t files < <(git ls-files --cached --others --exclude-standard --deduplicate \
-  -- '*.hpp' '*.cpp' '*.cu' '*.cuh' | while read -r file; do [[ -e $file ]] && echo "$file"; done)
+list=(git ls-files --cached --others --exclude-standard --deduplicate -- '*.hpp' '*.cpp' '*.cu' '*.cuh')
+mapfile -t files < <("${list[@]}" 2>/dev/null | while read -r file; do [[ -e $file ]] && echo "$file"; done)
 if [[ ${#files[@]} -eq 0 ]]; then
-  echo "no C++ file found: is this a git checkout?"
-  exit 1
+  if [[ -n ${CI:-} ]]; then
+    echo "not a git checkout"
+    exit 1
+  fi
+  echo "skipped: not a git checkout"
+  exit 77
 fi
 
 if [[ ${1:-} == --fix ]]; then

@@ -6,11 +6,12 @@ import statistics
 import sys
 
 LIMIT = 400
+SUFFIXES = (".hpp", ".cuh")
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def main():
-    headers = [path for path in (ROOT / "include").rglob("*") if path.is_file()]
+    headers = [path for path in (ROOT / "include").rglob("*") if path.suffix in SUFFIXES and path.is_file()]
     if not headers:
         print("no headers found")
         return 1

@@ -54,7 +54,7 @@ def read_includes(root):
     """Maps each header below root to its list of (line number, bracket, included name)."""
     includes = {}
     for path in sorted(root.rglob("*")):
-        if path.suffix in (".hpp", ".cuh", ".h"):
+        if path.suffix in (".hpp", ".cuh", ".h") and path.is_file():
             lines = path.read_text(encoding="utf-8").splitlines()
             matches = ((number, INCLUDE.match(line)) for number, line in enumerate(lines, start=1))
             includes[path.relative_to(root).as_posix()] = [

@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
-"""Fails when a tracked file holds a path of somebody's machine, or code holds a note of unfinished work."""
+"""Fails when a tracked file holds a path of somebody's machine, or code holds a note of unfinished work.
+
+Git lists the files: without a checkout this is skipped, or fails where CI is set.
+"""
 
 import argparse
+import os
 import pathlib
 import re
 import subprocess
@@ -27,8 +31,12 @@ def findings(path, text):
 
 
 def tracked_files():
+    """The files that git knows or does not ignore; none where there is no git or no checkout."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"]
-    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    try:
+        listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
     return [name for name in listing.split("\0") if name and (ROOT / name).is_file()]
 
 
@@ -60,8 +68,11 @@ def main():
 
     names = tracked_files()
     if not names:
-        print("no file found: is this a git checkout?")
-        return 1
+        if os.environ.get("CI"):
+            print("not a git checkout")
+            return 1
+        print("skipped: not a git checkout")
+        return 77
     failed = False
     for name in names:
         try:

@@ -57,7 +57,7 @@ def main():
 
     rows = []
     include = ROOT / "include"
-    for path in sorted(include.rglob("*.hpp")):
+    for path in sorted(filter(pathlib.Path.is_file, include.rglob("*.hpp"))):
         header = path.relative_to(include).as_posix()
         seconds = best_seconds(arguments.compiler, [header], arguments.repeat)
         budget = BUDGET_SECONDS.get(header, DEFAULT_BUDGET_SECONDS)

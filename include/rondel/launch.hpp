@@ -74,27 +74,36 @@ class rank_context {
 namespace detail {
 
 [[nodiscard]] inline host_device make_device(const threads& t, int rank,
-                                             unwind_listener& listener) {
+                                             stream_listener& listener) {
   return host_device({.streams = t.streams,
                       .memory_limit = t.memory_limit,
                       .rank = rank,
                       .recorder = t.recorder,
                       .listener = &listener});
 }
-[[nodiscard]] inline sim_device make_device(const simulated& s, int rank, unwind_listener&) {
+[[nodiscard]] inline sim_device make_device(const simulated& s, int rank, stream_listener&) {
   return sim_device({.memory_limit = s.memory_limit, .rank = rank});
 }
 
-// Fails the world when a rank unwinds with work on its streams that waits for peers.
-class unwinding_rank final : public unwind_listener {
+// Brings what goes wrong on a rank's streams to the world.
+class rank_listener final : public stream_listener {
  public:
-  unwinding_rank(thread_group& group, int rank) noexcept : group_(&group), rank_(rank) {}
+  rank_listener(thread_world& world, int rank) noexcept : world_(&world), rank_(rank) {}
   void unwinding() noexcept override {
-    group_->world().fail(rank_, "it leaves by an exception while its streams have work");
+    world_->fail(rank_, "it leaves by an exception while its streams have work");
+  }
+  void failed(const std::exception_ptr& failure) noexcept override {
+    try {
+      std::rethrow_exception(failure);
+    } catch (const std::exception& e) {
+      world_->note_stream_failure(rank_, e.what());
+    } catch (...) {
+      world_->note_stream_failure(rank_, "an exception that is no std::exception");
+    }
   }
 
  private:
-  thread_group* group_;
+  thread_world* world_;
   int rank_;
 };
 
@@ -128,7 +137,7 @@ concept rank_engine = std::same_as<E, threads> || std::same_as<E, simulated>;
 
 template <class Engine>
 using device_made_by =
-    decltype(make_device(std::declval<const Engine&>(), 0, std::declval<unwind_listener&>()));
+    decltype(make_device(std::declval<const Engine&>(), 0, std::declval<stream_listener&>()));
 
 template <class Engine>
 using context_of = rank_context<thread_communicator<device_made_by<Engine>>>;
@@ -142,15 +151,15 @@ auto run_threads(const Engine& engine, Program& program) {
 
   const auto group = make_thread_group(engine.ranks);
   const auto ranks = static_cast<std::size_t>(engine.ranks);
-  std::vector<std::optional<result_type>> results(ranks);
   std::vector<std::exception_ptr> failures(ranks);
-  std::vector<unwinding_rank> listeners;
+  std::vector<rank_listener> listeners;
   std::vector<device_type> devices;
   std::vector<std::optional<context_type>> contexts(ranks);
+  std::vector<std::optional<result_type>> results(ranks);
   listeners.reserve(ranks);
   devices.reserve(ranks);
   for (int r = 0; r < engine.ranks; ++r) {
-    listeners.emplace_back(*group, r);
+    listeners.emplace_back(group->world(), r);
     devices.push_back(make_device(engine, r, listeners.back()));
     contexts[static_cast<std::size_t>(r)].emplace(
         devices.back(), thread_communicator<device_type>(group, r, devices.back(), engine.timeout));
@@ -160,9 +169,14 @@ auto run_threads(const Engine& engine, Program& program) {
     running.reserve(ranks);
     for (int r = 0; r < engine.ranks; ++r) {
       const auto i = static_cast<std::size_t>(r);
-      running.emplace_back([&, r, i] {
-        run_rank(group->world(), r, program, contexts[i], results[i], failures[i]);
-      });
+      try {
+        running.emplace_back([&, r, i] {
+          run_rank(group->world(), r, program, contexts[i], results[i], failures[i]);
+        });
+      } catch (const std::exception& e) {
+        group->world().fail(r, concat("its thread could not be started: ", e.what()));
+        throw;
+      }
     }
   }
   const int first = group->world().first_failed();

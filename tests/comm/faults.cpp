@@ -1,5 +1,6 @@
 // What the other ranks see when one fails, leaves, is late or calls something else.
 #include <rondel/collective/all_reduce.hpp>
+#include <rondel/collective/all_to_all.hpp>
 #include <rondel/collective/barrier.hpp>
 #include <rondel/collective/broadcast.hpp>
 #include <rondel/collective/gather.hpp>
@@ -13,6 +14,7 @@
 #include "worlds.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -162,7 +164,8 @@ TEST_CASE("a rank that dies without a word is named as missing when the deadline
       CAPTURE(all[r].text);
       timeouts += all[r].kind == "timed_out" ? 1 : 0;
       CHECK((all[r].kind == "timed_out" || all[r].kind == "peer_failed"));
-      CHECK(contains(all[r].text, "rank 1 is missing (its last call was all_reduce #3)"));
+      CHECK(contains(all[r].text,
+                     "rank 1 is missing (its last call was all_reduce #3 of communicator 1)"));
       CHECK(contains(all[r].text, "all_reduce(sum, 100 x f32) #4"));
     }
     CHECK(timeouts >= 1);
@@ -412,6 +415,176 @@ TEST_CASE("run returns what the ranks return, in their order") {
   const auto squares = rondel::run(rondel::threads{.ranks = 5},
                                    [](auto& rank) { return rank.rank() * rank.rank(); });
   CHECK(squares == std::vector<int>{0, 1, 4, 9, 16});
+}
+
+TEST_CASE("the words of a rank reach its peers though its work still waits on a worker stream") {
+  const rondel::threads engine{.ranks = 2, .streams = stream_mode::worker, .timeout = {60}};
+  const auto all = outcomes(engine, plain, [](int rank, auto& comm, auto& stream) {
+    five_reductions(comm, stream, 1);
+    if (rank == 0) {
+      stream.launch({.name = "slow"},
+                    [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
+      rondel::barrier(comm, stream);
+      throw std::runtime_error("its own words");
+    }
+    rondel::barrier(comm, stream);
+    rondel::barrier(comm, stream);
+  });
+  CHECK(all[1].kind == "peer_failed");
+  CAPTURE(all[1].text);
+  CHECK(contains(all[1].text, "its own words"));
+}
+
+TEST_CASE("a communicator that a handled exception destroys is missed at once") {
+  const auto start = std::chrono::steady_clock::now();
+  for (const auto mode : modes) {
+    const rondel::threads engine{.ranks = 2, .streams = mode, .timeout = {60}};
+    const auto all = outcomes(engine, plain, [](int rank, auto& comm, auto& stream) {
+      try {
+        auto part = comm.duplicate();
+        if (rank == 0) throw std::runtime_error("handled");
+        rondel::barrier(part, stream);
+        stream.synchronize();
+      } catch (const std::runtime_error& e) {
+        if (rank == 1) throw;
+      }
+    });
+    CAPTURE(all[1].text);
+    CHECK(all[1].kind == "peer_failed");
+    CHECK(contains(all[1].text, "rank 0"));
+  }
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
+}
+
+TEST_CASE("communication behind a kernel that failed is told to the peers, with its words") {
+  const auto start = std::chrono::steady_clock::now();
+  const rondel::threads engine{.ranks = 2, .streams = stream_mode::worker, .timeout = {60}};
+  const auto all = outcomes(engine, plain, [](int rank, auto& comm, auto& stream) {
+    uploaded<float> x(comm.device(), stream, {1});
+    if (rank == 0) {
+      stream.launch({.name = "broken"}, [] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        throw std::runtime_error("kernel trouble");
+      });
+      rondel::all_reduce(comm, stream, x.span());
+      (void)comm.duplicate();  // its host does not look at the stream, but waits for rank 1
+    } else {
+      rondel::all_reduce(comm, stream, x.span());
+      stream.synchronize();
+    }
+  });
+  for (const auto& o : all) {
+    CAPTURE(o.text);
+    CHECK(o.kind == "peer_failed");
+    CHECK(contains(o.text, "rank 0 failed first: its stream failed before all_reduce"));
+    CHECK(contains(o.text, "kernel trouble"));
+  }
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
+}
+
+TEST_CASE("the deadline is that of the call, however many ranks trickle in") {
+  const rondel::threads engine{.ranks = 4, .timeout = {0.5}};
+  const auto all = outcomes(engine, plain, [](int rank, auto& comm, auto& stream) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(400 * rank));
+    rondel::barrier(comm, stream);
+  });
+  CHECK(all[0].kind == "timed_out");
+}
+
+TEST_CASE("ranks that cut an exchange by different types of blocks still agree or say so") {
+  const rondel::threads engine{.ranks = 2, .timeout = {60}};
+  test::on_threads(engine, [](auto& rank) {
+    auto stream = rank.device().make_stream("test");
+    uploaded<float> in(rank.device(), stream, {static_cast<float>(rank.rank()), 2, 3, 4});
+    uploaded<float> out(rank.device(), stream, std::vector<float>(4));
+    const rondel::even_blocks even(2, 2);
+    const rondel::balanced_blocks balanced(4, 2);
+    if (rank.rank() == 0) {
+      rondel::all_to_all_v(rank.world(), stream, in.span(), even, out.span(), even);
+    } else {
+      rondel::all_to_all_v(rank.world(), stream, in.span(), balanced, out.span(), balanced);
+    }
+    const std::vector<float> expected =
+        rank.rank() == 0 ? std::vector<float>{0, 2, 1, 2} : std::vector<float>{3, 4, 3, 4};
+    CHECK(test::download(stream, out.span()) == expected);
+  });
+  const std::vector<std::size_t> none{0, 0};
+  const auto all = outcomes(engine, plain, [&](int rank, auto& comm, auto& stream) {
+    uploaded<float> x(comm.device(), stream, {});
+    uploaded<float> y(comm.device(), stream, {});
+    const rondel::even_blocks even(0, 2);
+    const rondel::uneven_blocks uneven(none);
+    if (rank == 0) rondel::all_to_all_v(comm, stream, x.span(), even, y.span(), even);
+    if (rank == 1) rondel::all_to_all_v(comm, stream, x.span(), uneven, y.span(), uneven);
+  });
+  for (const auto& o : all) CHECK(o.kind == "mismatched_operation");
+}
+
+TEST_CASE("a ring pass that its user leaves by an exception keeps the buffers until it is done") {
+  const rondel::threads engine{.ranks = 2, .streams = stream_mode::worker, .timeout = {60}};
+  for (int round = 0; round < 50; ++round) {
+    const auto all = outcomes(engine, plain, [](int, auto& comm, auto& compute) {
+      auto link = comm.device().make_stream("link");
+      uploaded<float> a(comm.device(), compute, std::vector<float>(50000));
+      uploaded<float> b(comm.device(), compute, std::vector<float>(50000));
+      rondel::ring_pass(comm, compute, link, std::array{a.span(), b.span()},
+                        [](rondel::device_span<const float>, int, int) {
+                          throw std::runtime_error("the user has had enough");
+                        });
+    });
+    for (const auto& o : all) CHECK(o.kind == "left");
+  }
+}
+
+TEST_CASE("checked mode compares splits and host exchanges, and counts ranks in the world") {
+  const auto with = [](int ranks, const auto& program) {
+    return outcomes({.ranks = ranks, .timeout = {60}}, checked, program);
+  };
+  const auto split = with(2, [](int rank, auto& comm, auto& stream) {
+    if (rank == 0) rondel::barrier(comm, stream);
+    if (rank == 1) (void)comm.duplicate();
+  });
+  const auto exchange = with(2, [](int rank, auto& comm, auto& stream) {
+    std::vector<std::byte> mine(64), all(128);
+    if (rank == 0) rondel::barrier(comm, stream);
+    if (rank == 1) comm.exchange_host(mine, all);
+  });
+  for (std::size_t r = 0; r < 2; ++r) {
+    CAPTURE(split[r].text);
+    CHECK(split[r].kind == "mismatched_operation");
+    CHECK(contains(split[r].text, "barrier"));
+    CHECK(contains(split[r].text, "split"));
+    CHECK(exchange[r].kind == "mismatched_operation");
+    CHECK(contains(exchange[r].text, "exchange_host"));
+  }
+  const auto upper = with(4, [](int rank, auto& comm, auto& stream) {
+    auto half = comm.split(rank / 2, 0);
+    if (rank == 2) rondel::barrier(*half, stream);
+    if (rank == 3) {
+      uploaded<float> x(half->device(), stream, {1});
+      rondel::all_reduce(*half, stream, x.span());
+    }
+  });
+  CAPTURE(upper[3].text);
+  CHECK(contains(upper[3].text, "rank 3 calls all_reduce(sum, 1 x f32)"));
+  CHECK(contains(upper[3].text, "while rank 2 calls barrier"));
+}
+
+TEST_CASE("a reduction in rank order is another operation than one in any") {
+  const auto any = [](auto& comm, auto& stream) {
+    uploaded<float> x(comm.device(), stream, {1, 2});
+    rondel::all_reduce(comm, stream, x.span());
+    stream.synchronize();
+  };
+  const auto ordered = [](auto& comm, auto& stream) {
+    uploaded<float> x(comm.device(), stream, {1, 2});
+    rondel::all_reduce(comm, stream, x.span(), rondel::in_rank_order(rondel::sum{}));
+    stream.synchronize();
+  };
+  check_mismatch(plain, ordered, any, "all_reduce(sum in rank order, 2 x f32)",
+                 "all_reduce(sum, 2 x f32)");
+  check_mismatch(checked, ordered, any, "all_reduce(sum in rank order, 2 x f32)",
+                 "all_reduce(sum, 2 x f32)");
 }
 
 }  // namespace

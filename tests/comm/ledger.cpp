@@ -8,6 +8,7 @@
 #include <rondel/collective/reduce_scatter.hpp>
 #include <rondel/collective/ring_pass.hpp>
 #include <rondel/collective/send_recv.hpp>
+#include <rondel/comm/faulty.hpp>
 #include <rondel/comm/ledger.hpp>
 #include <rondel/comm/send_recv_only.hpp>
 
@@ -195,6 +196,61 @@ TEST_CASE("what all ranks send is what all ranks receive") {
   }
   CHECK(sent == received);
   CHECK(sent > 0);
+}
+
+TEST_CASE("what does not move is not counted") {
+  test::on_threads({.ranks = 2, .timeout = {60}}, [](auto& rank) {
+    rondel::ledger book;
+    rondel::ledger_communicator comm(
+        rondel::faulty_communicator(
+            rank.world().duplicate(),
+            {.action = rondel::fault_action::drop, .rank = 0, .operation = 1}),
+        book);
+    auto stream = rank.device().make_stream("test");
+    uploaded<float> x(rank.device(), stream, {1, 2});
+    rondel::barrier(comm, stream);
+    {
+      auto batch = comm.batch(stream);
+      batch.send(1 - rank.rank(), rondel::as_bytes(x.span()));
+    }
+    CHECK(book.bytes(direction::sent) == 0);
+    CHECK(book.messages(direction::sent) == 0);
+    // Rank 0 stays away from this one, so nobody may wait for it.
+    if (rank.rank() == 0) {
+      rondel::all_reduce(comm, stream, x.span());
+      CHECK(book.calls(operation_kind::all_reduce) == 1);
+      CHECK(book.bytes(direction::sent) == 0);
+    }
+  });
+}
+
+TEST_CASE("the work of a collective is what its kernel reads, writes and adds") {
+  for (int ranks = 1; ranks <= 4; ++ranks) {
+    test::on_threads({.ranks = ranks, .timeout = {60}}, [&](auto& rank) {
+      auto stream = rank.device().make_stream("test");
+      const auto n = static_cast<std::uint64_t>(ranks);
+      constexpr std::uint64_t block = 10;
+      uploaded<float> part(rank.device(), stream, std::vector<float>(block));
+      uploaded<float> whole(rank.device(), stream, std::vector<float>(block * n));
+      const auto work_of = [&](const auto& call) {
+        const auto before = rank.device().work_done();
+        call();
+        const auto after = rank.device().work_done();
+        return rondel::work_total{after.launches - before.launches, after.flops - before.flops,
+                                  after.bytes_read - before.bytes_read,
+                                  after.bytes_written - before.bytes_written};
+      };
+      const double sums = static_cast<double>((n - 1) * block);
+      const auto bytes = block * n * sizeof(float);
+      CHECK(work_of([&] { rondel::all_reduce(rank.world(), stream, whole.span()); }) ==
+            rondel::work_total{1, sums, bytes, bytes});
+      CHECK(work_of([&] {
+              rondel::reduce_scatter(rank.world(), stream, whole.span(), part.span());
+            }) == rondel::work_total{1, sums, bytes, block * sizeof(float)});
+      CHECK(work_of([&] { rondel::all_gather(rank.world(), stream, part.span(), whole.span()); }) ==
+            rondel::work_total{1, 0, bytes, bytes});
+    });
+  }
 }
 
 }  // namespace

@@ -473,6 +473,7 @@ void bad_arguments(C& comm, rondel::host_stream& stream) {
   CHECK_THROWS_AS(rondel::send(comm, stream, all, size), invalid_argument);
   CHECK_THROWS_AS(rondel::recv(comm, stream, all, -1), invalid_argument);
   CHECK_THROWS_AS(rondel::all_to_all(comm, stream, all, all), invalid_argument);
+  CHECK_THROWS_AS(rondel::send_recv(comm, stream, all, 0, all, 0), invalid_argument);
   const std::vector<std::size_t> too_many(ranks + 1, 1);
   CHECK_THROWS_AS(rondel::all_gather_v(comm, stream, x.span().first(1), x.span().first(ranks + 1),
                                        rondel::uneven_blocks(too_many)),

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -191,15 +192,42 @@ namespace {
 
 // Opens the gate that the dying stream's work waits for: called too late, the test takes the
 // gate's bound and the work says so.
-struct opener final : rondel::unwind_listener {
+struct opener final : rondel::stream_listener {
   explicit opener(gate& what) : closed(&what) {}
   void unwinding() noexcept override {
     ++calls;
     closed->open();
   }
+  void failed(const std::exception_ptr& failure) noexcept override {
+    try {
+      std::rethrow_exception(failure);
+    } catch (const std::exception& e) {
+      words += e.what();
+    }
+  }
   gate* closed;
   int calls = 0;
+  std::string words;
 };
+
+TEST_CASE("the listener hears of each stream's failure once, with its exception") {
+  for (const auto mode : {rondel::stream_mode::immediate, rondel::stream_mode::worker}) {
+    gate unused;
+    opener listener(unused);
+    rondel::host_device device({.streams = mode, .listener = &listener});
+    auto stream = device.make_stream("test");
+    for (int i = 0; i < 2; ++i) {
+      CHECK_THROWS_AS(
+          [&] {
+            stream.launch({.name = "broken"}, [] { throw std::runtime_error("broken"); });
+            stream.synchronize();
+          }(),
+          std::runtime_error);
+    }
+    CHECK(listener.words == "broken");
+    CHECK(listener.calls == 0);
+  }
+}
 
 struct busy_stream_in_destructor {
   host_device* device;

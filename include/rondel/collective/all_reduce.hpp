@@ -26,6 +26,7 @@ void all_reduce(C& comm, stream_of<C>& stream, device_span<const std::type_ident
                               {.kind = operation_kind::all_reduce,
                                .type = dtype_of<T>,
                                .reduction = detail::reduction_name(op),
+                               .in_rank_order = detail::is_ordered<Op>,
                                .count = in.size()});
   if constexpr (has_all_reduce<C, T, Op>) {
     comm.all_reduce(stream, in, out, op);

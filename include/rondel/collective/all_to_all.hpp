@@ -9,7 +9,8 @@ namespace rondel {
 /// Copies block `j` of `in` of rank `i` to block `i` of `out` of rank `j`: a transpose.
 ///
 /// `in` has `in_blocks.total()` elements and `out` has `out_blocks.total()`; any sizes, zero
-/// included, but what rank `i` sends to `j` must be what `j` expects from `i`. Not in place. A
+/// included, but what rank `i` sends to `j` must be what `j` expects from `i`, and either all
+/// ranks or none have uneven blocks. Not in place. A
 /// rank sends all of `in` but its own block. The generic form is one batch and holds nothing.
 /// Throws `invalid_argument` for sizes or an overlap other than these, `peer_failed`,
 /// `timed_out`, `mismatched_operation`.
@@ -30,7 +31,8 @@ void all_to_all_v(C& comm, stream_of<C>& stream, device_span<const std::type_ide
   const operation_scope scope(comm, stream,
                               {.kind = operation_kind::all_to_all,
                                .type = dtype_of<T>,
-                               .count = even ? in_blocks.total() : 0});
+                               .count = even ? in_blocks.total() : 0,
+                               .layout = even ? 0U : 1U});
   if constexpr (has_all_to_all<C, T, Blocks>) {
     comm.all_to_all(stream, in, in_blocks, out, out_blocks);
   } else {

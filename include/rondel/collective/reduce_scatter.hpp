@@ -4,7 +4,6 @@
 #include <rondel/core/reduction.hpp>
 #include <rondel/device/array.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <type_traits>
 #include <utility>
@@ -12,13 +11,6 @@
 
 namespace rondel {
 namespace detail {
-
-template <block_sizes Blocks>
-[[nodiscard]] std::size_t largest_block(const Blocks& blocks) noexcept {
-  std::size_t largest = 0;
-  for (int r = 0; r < blocks.ranks(); ++r) largest = std::max(largest, blocks.size(r));
-  return largest;
-}
 
 // The partial result of each block travels the ring and ends at its owner.
 template <communicator C, class T, block_sizes Blocks, class Op>
@@ -96,7 +88,8 @@ void generic_reduce_scatter(C& comm, stream_of<C>& stream, device_span<const T> 
 /// included. In place if `out` is this rank's block of `in`; the other blocks then keep their
 /// elements. A rank sends `S - S_rank` bytes, with even blocks `S (N-1)/N`. The generic form is
 /// a ring of N-1 steps that holds two blocks; with `in_rank_order` one batch that holds N-1.
-/// A ring rounds 16-bit floats at each step, the other forms once.
+/// A ring keeps partial results in the element type: 16-bit floats are rounded at each step,
+/// and the sum of a mean may overflow; the other forms round once, at the end.
 /// Throws `invalid_argument` for sizes or an overlap other than these, `out_of_memory`,
 /// `peer_failed`, `timed_out`, `mismatched_operation`.
 template <communicator C, element T, block_sizes Blocks, reduction<T> Op = sum>
@@ -111,6 +104,7 @@ void reduce_scatter_v(C& comm, stream_of<C>& stream, device_span<const std::type
                               {.kind = operation_kind::reduce_scatter,
                                .type = dtype_of<T>,
                                .reduction = detail::reduction_name(op),
+                               .in_rank_order = detail::is_ordered<Op>,
                                .count = blocks.total(),
                                .layout = blocks.layout()});
   if constexpr (has_reduce_scatter<C, T, Blocks, Op>) {

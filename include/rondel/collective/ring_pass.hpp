@@ -1,11 +1,11 @@
 #pragma once
-#include <rondel/collective/reduce_scatter.hpp>
 #include <rondel/collective/scope.hpp>
 #include <rondel/comm/concepts.hpp>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <type_traits>
 #include <utility>
 
@@ -27,6 +27,40 @@ struct ring_pass_options {
   bool return_home = false;
 };
 
+namespace detail {
+
+// Keeps the buffers that `link` moves from being freed in the order of `compute` before `link` is
+// done with them, when an exception leaves in between.
+template <stream S>
+class stream_join {
+ public:
+  stream_join(S& compute, S& link, typename S::event_type& done) noexcept
+      : compute_(compute), link_(link), done_(done), exceptions_(std::uncaught_exceptions()) {}
+  stream_join(const stream_join&) = delete;
+  stream_join& operator=(const stream_join&) = delete;
+  ~stream_join() {
+    if (std::uncaught_exceptions() == exceptions_) return;
+    try {
+      link_.record(done_);
+      compute_.wait(done_);
+    } catch (...) {
+      try {
+        link_.synchronize();
+      } catch (...) {
+        // A failed stream moves nothing any more.
+      }
+    }
+  }
+
+ private:
+  S& compute_;
+  S& link_;
+  typename S::event_type& done_;
+  int exceptions_;
+};
+
+}  // namespace detail
+
 /// Shows every rank's block to every rank, one per step: the next block travels while the user
 /// works on this one.
 ///
@@ -41,8 +75,9 @@ struct ring_pass_options {
 /// Returns the part of a buffer that holds the block which came last: of the last owner, or, if
 /// `return_home`, this rank's own. A rank sends `N-1` blocks, or `N`; every block but the last
 /// to come, or every one. Holds nothing beside the two buffers.
-/// Throws `invalid_argument` for buffers that are too small, `peer_failed`, `timed_out`, and
-/// what `use` throws.
+/// Throws `invalid_argument` for buffers that are too small or overlap, `peer_failed`,
+/// `timed_out`, `mismatched_operation` for a block of another size than told, and what `use`
+/// throws; `compute` is behind all that `link` does then too.
 /// Source: Li et al., Sequence Parallelism (RSA), section 3.2; Liu et al., Ring Attention,
 /// section 3.
 template <communicator C, class T, block_sizes Blocks, class Use>
@@ -53,13 +88,14 @@ int, int > device_span<T> ring_pass_v(C& comm, stream_of<C>& compute, stream_of<
   const int size = comm.size();
   const int rank = comm.rank();
   detail::check_blocks("ring_pass", blocks, size);
-  const std::size_t largest = detail::largest_block(blocks);
+  const std::size_t largest = largest_block(blocks);
   for (const auto& buffer : buffers) {
     if (buffer.size() < largest) {
       throw invalid_argument(concat("ring_pass: a buffer has ", buffer.size(),
                                     " elements, the largest block ", largest));
     }
   }
+  detail::check_overlap<T>("ring_pass", buffers[0], buffers[1], nullptr);
   const int way = options.direction == ring_direction::forward ? 1 : -1;
   const int passes = options.return_home && size > 1 ? size : size - 1;
   const auto owner = [&](int step) { return detail::ring_rank(rank, -way * (step % size), size); };
@@ -68,6 +104,7 @@ int, int > device_span<T> ring_pass_v(C& comm, stream_of<C>& compute, stream_of<
   };
   auto arrived = comm.device().make_event();
   auto used = comm.device().make_event();
+  const detail::stream_join<stream_of<C>> join(compute, link, arrived);
   compute.record(used);
   for (int step = 0; step < size; ++step) {
     if (step < passes) {

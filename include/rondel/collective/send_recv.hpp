@@ -32,12 +32,14 @@ void recv(C& comm, stream_of<C>& stream, device_span<T> in, int from) {
 }
 
 /// Sends `out` to rank `to` while it receives `in` from rank `from`. The sizes may differ, and
-/// be zero. Throws as `send` and `recv` do.
+/// be zero; the buffers must be apart. Throws as `send` and `recv` do, and `invalid_argument`
+/// for buffers that overlap.
 template <communicator C, class T>
 void send_recv(C& comm, stream_of<C>& stream, device_span<const std::type_identity_t<T>> out,
                int to, device_span<T> in, int from) {
   detail::check_rank("send_recv", "receiver", to, comm.size());
   detail::check_rank("send_recv", "sender", from, comm.size());
+  detail::check_overlap<T>("send_recv", out, in, nullptr);
   const operation_scope scope(comm, stream, {.kind = operation_kind::send_recv});
   auto batch = comm.batch(stream);
   batch.send(to, as_bytes(out));

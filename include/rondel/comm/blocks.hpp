@@ -117,6 +117,16 @@ class uneven_blocks {
   std::uint64_t layout_ = 0xcbf29ce484222325U;
 };
 
+/// Elements of the largest block; 0 without blocks.
+template <block_sizes Blocks>
+[[nodiscard]] std::size_t largest_block(const Blocks& blocks) noexcept {
+  std::size_t largest = 0;
+  for (int r = 0; r < blocks.ranks(); ++r) {
+    if (blocks.size(r) > largest) largest = blocks.size(r);
+  }
+  return largest;
+}
+
 static_assert(block_sizes<even_blocks> && block_sizes<balanced_blocks> &&
               block_sizes<uneven_blocks>);
 

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -44,14 +45,20 @@ struct fault_plan {
 /// What `fault_action::fail` throws.
 class injected_fault : public error {
  public:
-  using error::error;
+  /// An injected fault with the sentence `message`.
+  explicit injected_fault(const std::string& message,
+                          source_location where = source_location::current())
+      : error(message, where) {}
 };
 
 /// What `fault_action::die` throws. `run` does not tell the other ranks of it, so they see what
 /// they would see of a process that is gone: nothing, until their deadline.
 class injected_death : public error {
  public:
-  using error::error;
+  /// An injected death with the sentence `message`.
+  explicit injected_death(const std::string& message,
+                          source_location where = source_location::current())
+      : error(message, where) {}
 };
 
 /// Lets operations come late, stay out or fail, as planned: for tests of what then happens.
@@ -92,9 +99,13 @@ class faulty_communicator : public communicator_wrapper<faulty_communicator<C>, 
       case fault_action::fail:
         throw injected_fault(text("fails"));
       case fault_action::die:
+        this->vanish();
         throw injected_death(text("dies"));
     }
   }
+
+  /// Forgets the operation.
+  void after() noexcept { takes_part_ = true; }
 
   /// Whether this rank takes part in the operation.
   [[nodiscard]] bool takes_part() const noexcept { return takes_part_; }

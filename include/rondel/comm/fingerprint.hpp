@@ -1,5 +1,6 @@
 #pragma once
 #include <rondel/comm/concepts.hpp>
+#include <rondel/comm/rank_names.hpp>
 #include <rondel/comm/wrapper.hpp>
 #include <rondel/core/error.hpp>
 
@@ -7,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -25,21 +27,44 @@ template <communicator C>
 class fingerprint_communicator : public communicator_wrapper<fingerprint_communicator<C>, C> {
  public:
   /// Wraps `inner`.
-  explicit fingerprint_communicator(C inner) : base(std::move(inner)) {}
+  explicit fingerprint_communicator(C inner) : base(std::move(inner)), names_(this->size()) {}
 
   /// Wraps a part of this communicator.
   [[nodiscard]] fingerprint_communicator rewrap(C inner) const {
-    return fingerprint_communicator(std::move(inner));
+    fingerprint_communicator out(std::move(inner));
+    out.names_ = names_.of_part(this->rank(), out.inner());
+    return out;
   }
 
   /// Compares `op` with the other ranks' calls.
-  void before(stream_of<C>&, const operation& op) {
+  void before(stream_of<C>&, const operation& op) { check(op); }
+
+  /// The ranks of one color, wrapped; compared as all calls are.
+  [[nodiscard]] std::optional<fingerprint_communicator> split(int color, int key) {
+    check({.kind = operation_kind::split});
+    return base::split(color, key);
+  }
+  /// The same ranks once more, wrapped; compared as all calls are.
+  [[nodiscard]] fingerprint_communicator duplicate() {
+    check({.kind = operation_kind::split});
+    return base::duplicate();
+  }
+  /// Gathers host bytes of all ranks; compared as all calls are.
+  void exchange_host(std::span<const std::byte> mine, std::span<std::byte> all) {
+    check({.kind = operation_kind::exchange_host, .count = mine.size()});
+    base::exchange_host(mine, all);
+  }
+
+ private:
+  using base = communicator_wrapper<fingerprint_communicator<C>, C>;
+
+  void check(const operation& op) {
     ++sequence_;
     if (!is_collective(op.kind)) return;
     const fingerprint mine(op, sequence_);
     std::vector<fingerprint> all(static_cast<std::size_t>(this->size()));
     try {
-      this->exchange_host(std::as_bytes(std::span(&mine, 1)),
+      base::exchange_host(std::as_bytes(std::span(&mine, 1)),
                           std::as_writable_bytes(std::span(all)));
     } catch (const peer_failed& e) {
       throw peer_failed(checking(op, e), e.rank(), e.failed_rank(), e.where());
@@ -49,15 +74,14 @@ class fingerprint_communicator : public communicator_wrapper<fingerprint_communi
     for (int r = 0; r < this->size(); ++r) {
       const fingerprint& theirs = all[static_cast<std::size_t>(r)];
       if (matches(theirs.call(), mine.call())) continue;
-      throw mismatched_operation(
-          concat("rank ", this->rank(), " calls ", to_string(mine.call()), " #", mine.sequence,
-                 " while rank ", r, " calls ", to_string(theirs.call()), " #", theirs.sequence),
-          this->rank());
+      const int own = names_[this->rank()];
+      const std::string text = concat("rank ", own, " calls ", to_string(mine.call()), " #",
+                                      mine.sequence, " while rank ", names_[r], " calls ",
+                                      to_string(theirs.call()), " #", theirs.sequence);
+      this->abort(text);
+      throw mismatched_operation(text, own);
     }
   }
-
- private:
-  using base = communicator_wrapper<fingerprint_communicator<C>, C>;
 
   // An exchange that fails is part of the operation that it checks.
   [[nodiscard]] std::string checking(const operation& op, const error& e) const {
@@ -73,22 +97,25 @@ class fingerprint_communicator : public communicator_wrapper<fingerprint_communi
           sequence(number),
           root(op.root),
           kind(op.kind),
-          type(op.type) {
+          type(op.type),
+          in_rank_order(op.in_rank_order) {
       std::strncpy(reduction.data(), op.reduction, reduction.size() - 1);
     }
 
     [[nodiscard]] operation call() const noexcept {
-      return {kind, type, reduction.data(), root, count, layout};
+      return {kind, type, reduction.data(), in_rank_order, root, count, layout};
     }
 
     std::uint64_t count = 0, layout = 0, sequence = 0;
     std::int32_t root = -1;
     operation_kind kind = operation_kind::none;
     dtype type = dtype::u8;
-    std::array<char, 34> reduction{};  // cut off on all ranks alike
+    bool in_rank_order = false;
+    std::array<char, 33> reduction{};  // cut off on all ranks alike
   };
   static_assert(sizeof(fingerprint) == 64 && std::is_trivially_copyable_v<fingerprint>);
 
+  detail::rank_names names_;
   std::uint64_t sequence_ = 0;
 };
 

@@ -6,6 +6,7 @@
 #include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace rondel {
 
@@ -20,22 +21,37 @@ class wrapped_batch {
   void send(int peer, device_span<const std::byte> bytes) {
     if (!owner_->takes_part()) return;
     inner_.send(peer, bytes);
-    owner_->sends(peer, bytes.size());
+    messages_.push_back({peer, bytes.size(), true});
   }
   /// Adds a message from `peer`.
   void recv(int peer, device_span<std::byte> bytes) {
     if (!owner_->takes_part()) return;
     inner_.recv(peer, bytes);
-    owner_->receives(peer, bytes.size());
+    messages_.push_back({peer, bytes.size(), false});
   }
   /// Queues the batch.
   void submit() {
-    if (owner_->takes_part()) inner_.submit();
+    if (!owner_->takes_part()) return;
+    inner_.submit();
+    for (const message& m : messages_) {
+      if (m.sent) {
+        owner_->sends(m.peer, m.bytes);
+      } else {
+        owner_->receives(m.peer, m.bytes);
+      }
+    }
   }
 
  private:
+  struct message {
+    int peer;
+    std::size_t bytes;
+    bool sent;
+  };
+
   Owner* owner_;
   Inner inner_;
+  std::vector<message> messages_;
 };
 
 /// Base of communicators that pass on to another one: the base of the concept `communicator`,
@@ -72,15 +88,24 @@ class forwarding_communicator {
   void set_timeout(seconds t) { inner_.set_timeout(t); }
   /// Fails the world with `reason`.
   void abort(std::string_view reason) noexcept { inner_.abort(reason); }
+  /// From here on this rank tells nobody when it is gone, where the inner communicator can.
+  void vanish() noexcept {
+    if constexpr (requires { inner_.vanish(); }) inner_.vanish();
+  }
   /// Opens an operation.
   void begin(stream_type& s, const operation& op) {
-    self().before(s, op);
     inner_.begin(s, op);
+    try {
+      self().before(s, op);
+    } catch (...) {
+      inner_.end();
+      throw;
+    }
   }
   /// Closes it.
   void end() noexcept {
-    inner_.end();
     self().after();
+    inner_.end();
   }
   /// An empty batch.
   [[nodiscard]] batch_type batch(stream_type& s) { return {self(), inner_.batch(s)}; }
@@ -106,7 +131,13 @@ class forwarding_communicator {
   /// At its end.
   void after() noexcept {}
   /// Whether this rank takes part in the operation.
-  [[nodiscard]] bool takes_part() const noexcept { return true; }
+  [[nodiscard]] bool takes_part() const noexcept {
+    if constexpr (requires { inner_.takes_part(); }) {
+      return inner_.takes_part();
+    } else {
+      return true;
+    }
+  }
   /// A message sent.
   void sends(int, std::size_t) {}
   /// A message received.

@@ -1,12 +1,11 @@
 #pragma once
 #include <rondel/comm/concepts.hpp>
+#include <rondel/comm/rank_names.hpp>
 #include <rondel/comm/wrapper.hpp>
 #include <rondel/trace/ledger.hpp>
 
 #include <cstddef>
-#include <span>
 #include <utility>
-#include <vector>
 
 namespace rondel {
 
@@ -18,16 +17,13 @@ template <communicator C>
 class ledger_communicator : public communicator_wrapper<ledger_communicator<C>, C> {
  public:
   /// Wraps `inner`; `book` must outlive it and what is split from it.
-  ledger_communicator(C inner, ledger& book) : base(std::move(inner)), book_(&book) {
-    for (int r = 0; r < this->size(); ++r) names_.push_back(r);
-  }
+  ledger_communicator(C inner, ledger& book)
+      : base(std::move(inner)), book_(&book), names_(this->size()) {}
 
   /// Wraps a part of this communicator.
   [[nodiscard]] ledger_communicator rewrap(C inner) {
     ledger_communicator out(std::move(inner), *book_);
-    const int own = names_[static_cast<std::size_t>(this->rank())];
-    out.exchange_host(std::as_bytes(std::span(&own, 1)),
-                      std::as_writable_bytes(std::span(out.names_)));
+    out.names_ = names_.of_part(this->rank(), out.inner());
     return out;
   }
 
@@ -36,6 +32,8 @@ class ledger_communicator : public communicator_wrapper<ledger_communicator<C>, 
     kind_ = op.kind;
     book_->call(kind_);
   }
+  /// Forgets it.
+  void after() noexcept { kind_ = operation_kind::none; }
   /// Counts a message sent.
   void sends(int peer, std::size_t bytes) { record(peer, direction::sent, bytes); }
   /// Counts a message received.
@@ -49,11 +47,11 @@ class ledger_communicator : public communicator_wrapper<ledger_communicator<C>, 
 
   void record(int peer, direction way, std::size_t bytes) {
     if (peer == this->rank()) return;
-    book_->record(kind_, names_[static_cast<std::size_t>(peer)], way, bytes);
+    book_->record(kind_, names_[peer], way, bytes);
   }
 
   ledger* book_;
-  std::vector<int> names_;
+  detail::rank_names names_;
   operation_kind kind_ = operation_kind::none;
 };
 

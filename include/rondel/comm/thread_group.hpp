@@ -1,8 +1,8 @@
 #pragma once
+#include <rondel/comm/thread_call.hpp>
 #include <rondel/comm/thread_world.hpp>
 #include <rondel/core/error.hpp>
 #include <rondel/core/operation.hpp>
-#include <rondel/core/seconds.hpp>
 
 #include <array>
 #include <atomic>
@@ -17,21 +17,6 @@
 #include <vector>
 
 namespace rondel::detail {
-
-// One operation as the thread engine runs it: what it is, and which call of its rank.
-struct thread_call {
-  operation op;
-  std::uint64_t sequence = 0;
-};
-
-// One message of a batch.
-struct thread_message {
-  int peer = 0;
-  std::byte* data = nullptr;  // read only where it is sent
-  std::size_t size = 0;
-  std::uint64_t index = 0;  // of its channel, once posted
-  enum class state : std::uint8_t { waiting, posted, done } progress = state::waiting;
-};
 
 // The ranks of one communicator in one process, and how they meet.
 //
@@ -50,12 +35,13 @@ class thread_group {
     operation op;
     const void* in = nullptr;
     void* out = nullptr;
-    const void* blocks = nullptr;
+    block_view blocks{};
   };
 
   // `ranks[i]` is the rank in the world of rank `i` here.
   thread_group(std::shared_ptr<thread_world> world, std::vector<int> ranks)
       : world_(std::move(world)),
+        number_(world_->next_group()),
         ranks_(std::move(ranks)),
         seats_(std::make_unique<seat[]>(ranks_.size())),
         host_seats_(std::make_unique<seat[]>(ranks_.size())),
@@ -71,58 +57,61 @@ class thread_group {
     return ranks_[static_cast<std::size_t>(rank)];
   }
 
-  // The rank will make no more calls.
-  void leave(int rank) noexcept {
-    at(states_, rank).left.store(true, std::memory_order_seq_cst);
+  // The rank will make no more calls: by its own will, or because an exception took its
+  // communicator away, which whoever handles that exception may yet explain.
+  void leave(int rank, bool unwound) noexcept {
+    if (world_->doing(world_rank(rank)).silent.load(std::memory_order_relaxed)) return;
+    at(states_, rank).presence.store(unwound ? unwound_away : left_away, std::memory_order_seq_cst);
     world_->notify();
   }
 
-  // Runs `body` as `call` of `rank`; a failure of it is the world's.
+  // Runs `body` as `call`; a failure of it is the world's.
   template <class Body>
-  void run(int rank, const thread_call& call, const Body& body) {
-    std::atomic<std::uint64_t>& doing = at(states_, rank).doing;
-    doing.store(pack(call, true), std::memory_order_relaxed);
+  void run(const thread_call& call, const Body& body) {
+    auto& doing = world_->doing(world_rank(call.rank));
+    std::atomic<std::uint64_t>& side = call.host ? doing.host : doing.stream;
+    side.store(pack(call, true), std::memory_order_relaxed);
     try {
       body();
     } catch (const std::exception& failure) {
-      give_up(rank, failure.what());
+      give_up(call.rank, failure.what());
       throw;
     } catch (...) {
-      give_up(rank, concat("an unknown exception in ", describe(call)));
+      give_up(call.rank, "an exception that is no std::exception");
       throw;
     }
-    doing.store(pack(call, false), std::memory_order_relaxed);
+    side.store(pack(call, false), std::memory_order_relaxed);
   }
 
-  // The meeting number `turn` of the device's operations, or of the host's: `move(cards)` runs
+  // The meeting number `turn` of the streams' operations, or of the hosts': `move(seats)` runs
   // between the two waits, with all ranks' cards.
   template <class Move>
-  void meet(int rank, bool host, std::uint64_t turn, seconds timeout, const thread_call& call,
-            const card& mine, const Move& move) {
-    seat* const seats = host ? host_seats_.get() : seats_.get();
-    seat& own = seats[rank];
+  void meet(thread_call& call, std::uint64_t turn, const card& mine, const Move& move) {
+    check_world(call);  // or a slower peer may still look at the card of a failed meeting
+    seat* const seats = call.host ? host_seats_.get() : seats_.get();
+    seat& own = seats[call.rank];
     own.shown = mine;
     own.arrived.store(turn, std::memory_order_seq_cst);
     world_->notify();
     for (int peer = 0; peer < size(); ++peer) {
-      await(rank, peer, timeout, call,
+      await(call, peer,
             [&] { return seats[peer].arrived.load(std::memory_order_seq_cst) >= turn; });
     }
     for (int peer = 0; peer < size(); ++peer) {
-      if (!matches(seats[peer].shown.op, mine.op)) throw_mismatch(rank, peer, call, seats);
+      if (!matches(seats[peer].shown.op, mine.op)) throw_mismatch(call, peer, seats);
     }
-    moving(rank, call, [&] { move(seats); });
+    moving(call, [&] { move(seats); });
     own.departed.store(turn, std::memory_order_seq_cst);
     world_->notify();
     for (int peer = 0; peer < size(); ++peer) {
-      await(rank, peer, timeout, call,
+      await(call, peer,
             [&] { return seats[peer].departed.load(std::memory_order_seq_cst) >= turn; });
     }
   }
 
   // Moves all messages of a batch; returns when the last one, sent or received, is through.
-  void exchange(int rank, seconds timeout, const thread_call& call,
-                std::vector<thread_message>& sends, std::vector<thread_message>& recvs) {
+  void exchange(thread_call& call, std::vector<thread_message>& sends,
+                std::vector<thread_message>& recvs) {
     std::vector<bool> stalled(ranks_.size());
     const auto done = [&] {
       bool any_left = false;
@@ -130,21 +119,22 @@ class thread_group {
       while (moved) {
         moved = false;
         any_left = false;
-        progress_sends(rank, sends, stalled, moved, any_left);
-        progress_recvs(rank, call, recvs, stalled, moved, any_left);
+        progress_sends(call, sends, stalled, moved, any_left);
+        progress_recvs(call, recvs, stalled, moved, any_left);
         if (moved) world_->notify();
       }
       return !any_left;
     };
-    int left = -1;
-    const bool finished = world_->wait(timeout, [&] {
+    int gone = -1;
+    (void)world_->wait(call.left, [&] {
       if (done()) return true;
-      left = departed_peer(sends, recvs);
-      return left >= 0 && !done();
+      gone = departed_peer(sends, recvs);
+      return gone >= 0;
     });
-    if (finished && (left < 0 || done())) return;
-    if (world_->failed()) world_->throw_peer_failed(world_rank(rank), describe(call));
-    if (left >= 0) throw_left(rank, left, call);
+    if (done()) return;
+    if (gone >= 0) throw_gone(call, gone, done);
+    if (done()) return;
+    check_world(call);
     std::string missing;
     for (const auto* side : {&sends, &recvs}) {
       for (const thread_message& m : *side) {
@@ -154,21 +144,27 @@ class thread_group {
                           world_rank(m.peer), " (", doing_text(m.peer), ")");
       }
     }
-    throw_timed_out(rank, timeout, call, missing);
+    throw_timed_out(call, missing);
   }
 
   // Blocks until `ready()`, which is up to `peer`; names it if it does not come.
   template <class Ready>
-  void await(int rank, int peer, seconds timeout, const thread_call& call, const Ready& ready) {
+  void await(thread_call& call, int peer, const Ready& ready) {
     if (ready()) return;
-    const std::atomic<bool>& left = at(states_, peer).left;
-    const bool done =
-        world_->wait(timeout, [&] { return ready() || left.load(std::memory_order_seq_cst); });
-    if (done && ready()) return;
-    if (world_->failed()) world_->throw_peer_failed(world_rank(rank), describe(call));
-    if (done) throw_left(rank, peer, call);
-    std::string missing = concat("rank ", world_rank(peer), " is missing (", doing_text(peer), ")");
-    throw_timed_out(rank, timeout, call, missing);
+    const std::atomic<presence_state>& presence = at(states_, peer).presence;
+    (void)world_->wait(
+        call.left, [&] { return ready() || presence.load(std::memory_order_seq_cst) != present; });
+    if (ready()) return;
+    if (presence.load(std::memory_order_seq_cst) != present) throw_gone(call, peer, ready);
+    if (ready()) return;
+    check_world(call);
+    throw_timed_out(call,
+                    concat("rank ", world_rank(peer), " is missing (", doing_text(peer), ")"));
+  }
+
+  // Throws what `call` ends with if the world has failed.
+  void check_world(const thread_call& call) {
+    if (world_->failed()) world_->throw_peer_failed(world_rank(call.rank), describe(call));
   }
 
   [[nodiscard]] static std::string describe(const thread_call& call) {
@@ -182,10 +178,11 @@ class thread_group {
     card shown;  // written before `arrived`, read until `departed`
   };
 
+  enum presence_state : std::uint8_t { present, left_away, unwound_away };
+
   struct alignas(128) state {
-    std::atomic<bool> moving{false};
-    std::atomic<bool> left{false};
-    std::atomic<std::uint64_t> doing{0};  // for messages only
+    std::atomic<int> moving{0};  // the rank's host and its streams may move at the same time
+    std::atomic<presence_state> presence{present};
   };
 
   // A single-producer single-consumer ring of messages on their way.
@@ -208,49 +205,63 @@ class thread_group {
     return at(channels_, from * size() + to);
   }
 
-  [[nodiscard]] static std::uint64_t pack(const thread_call& call, bool inside) noexcept {
+  // A word for `thread_world::activity`: 1 bit inside, 7 kind, 16 group, 40 sequence.
+  [[nodiscard]] std::uint64_t pack(const thread_call& call, bool inside) const noexcept {
     return (std::uint64_t{inside} << 63) | (static_cast<std::uint64_t>(call.op.kind) << 56) |
-           (call.sequence & 0xff'ffff'ffff'ffffU);
+           ((number_ & 0xffffU) << 40) | (call.sequence & 0xff'ffff'ffffU);
   }
 
   // What `rank` is in, or did last.
   [[nodiscard]] std::string doing_text(int rank) const {
-    if (at(states_, rank).left.load(std::memory_order_relaxed)) return "it has left";
-    const std::uint64_t word = at(states_, rank).doing.load(std::memory_order_relaxed);
-    const auto kind = static_cast<operation_kind>((word >> 56) & 0x7fU);
-    if (kind == operation_kind::none) return "it has called nothing yet";
-    return concat((word >> 63) != 0 ? "it waits in " : "its last call was ", to_string(kind), " #",
-                  word & 0xff'ffff'ffff'ffffU);
+    if (at(states_, rank).presence.load(std::memory_order_relaxed) != present) return "it has left";
+    const auto& doing = world_->doing(world_rank(rank));
+    const std::uint64_t stream = doing.stream.load(std::memory_order_relaxed);
+    const std::uint64_t host = doing.host.load(std::memory_order_relaxed);
+    const auto inside = [](std::uint64_t word) { return (word >> 63) != 0; };
+    const auto name = [](std::uint64_t word) {
+      const std::uint64_t group = (word >> 40) & 0xffffU;
+      return concat(to_string(static_cast<operation_kind>((word >> 56) & 0x7fU)), " #",
+                    word & 0xff'ffff'ffffU, group == 0 ? "" : concat(" of communicator ", group));
+    };
+    if (inside(stream) || inside(host)) {
+      return concat("it waits in ", inside(stream) ? name(stream) : "",
+                    inside(stream) && inside(host) ? " and " : "", inside(host) ? name(host) : "");
+    }
+    const std::uint64_t last = stream != 0 ? stream : host;
+    return last == 0 ? "it has called nothing yet" : concat("its last call was ", name(last));
   }
 
   template <class F>
-  void moving(int rank, const thread_call& call, const F& f) {
-    std::atomic<bool>& flag = at(states_, rank).moving;
-    flag.store(true, std::memory_order_seq_cst);
-    if (world_->failed()) {
-      flag.store(false, std::memory_order_release);
-      world_->throw_peer_failed(world_rank(rank), describe(call));
-    }
+  void moving(const thread_call& call, const F& f) {
+    struct mover {
+      explicit mover(std::atomic<int>& count) noexcept : count_(count) {
+        count_.fetch_add(1, std::memory_order_seq_cst);
+      }
+      mover(const mover&) = delete;
+      mover& operator=(const mover&) = delete;
+      ~mover() { count_.fetch_sub(1, std::memory_order_release); }
+      std::atomic<int>& count_;
+    };
+    const mover counted(at(states_, call.rank).moving);
+    check_world(call);
     f();
-    flag.store(false, std::memory_order_release);
   }
 
   void give_up(int rank, std::string_view reason) noexcept {
-    at(states_, rank).moving.store(false, std::memory_order_release);
     world_->fail(world_rank(rank), reason);
     for (int peer = 0; peer < size(); ++peer) {
-      while (at(states_, peer).moving.load(std::memory_order_seq_cst)) {
+      while (at(states_, peer).moving.load(std::memory_order_seq_cst) != 0) {
         std::this_thread::yield();
       }
     }
   }
 
-  void progress_sends(int rank, std::vector<thread_message>& sends, std::vector<bool>& stalled,
-                      bool& moved, bool& any_left) {
+  void progress_sends(const thread_call& call, std::vector<thread_message>& sends,
+                      std::vector<bool>& stalled, bool& moved, bool& any_left) {
     stalled.assign(stalled.size(), false);
     for (thread_message& m : sends) {
       if (m.progress == thread_message::state::done) continue;
-      channel& c = between(rank, m.peer);
+      channel& c = between(call.rank, m.peer);
       const auto peer = static_cast<std::size_t>(m.peer);
       if (m.progress == thread_message::state::waiting && !stalled[peer]) {
         const std::uint64_t posted = c.posted.load(std::memory_order_relaxed);
@@ -273,12 +284,12 @@ class thread_group {
     }
   }
 
-  void progress_recvs(int rank, const thread_call& call, std::vector<thread_message>& recvs,
+  void progress_recvs(const thread_call& call, std::vector<thread_message>& recvs,
                       std::vector<bool>& stalled, bool& moved, bool& any_left) {
     stalled.assign(stalled.size(), false);
     for (thread_message& m : recvs) {
       if (m.progress == thread_message::state::done) continue;
-      channel& c = between(m.peer, rank);
+      channel& c = between(m.peer, call.rank);
       const auto peer = static_cast<std::size_t>(m.peer);
       const std::uint64_t taken = c.taken.load(std::memory_order_relaxed);
       if (stalled[peer] || c.posted.load(std::memory_order_seq_cst) == taken) {
@@ -289,11 +300,11 @@ class thread_group {
       const channel::entry e = c.entries[taken % channel::capacity];
       if (e.size != m.size) {
         throw mismatched_operation(
-            concat("rank ", world_rank(rank), " in ", describe(call), ": rank ", world_rank(m.peer),
-                   " sends ", e.size, " B where ", m.size, " B are expected"),
-            world_rank(rank));
+            concat("rank ", world_rank(call.rank), " in ", describe(call), ": rank ",
+                   world_rank(m.peer), " sends ", e.size, " B where ", m.size, " B are expected"),
+            world_rank(call.rank));
       }
-      moving(rank, call, [&] {
+      moving(call, [&] {
         if (e.size != 0) std::memcpy(m.data, e.data, e.size);
       });
       c.taken.store(taken + 1, std::memory_order_seq_cst);
@@ -302,13 +313,13 @@ class thread_group {
     }
   }
 
-  // A peer of an unfinished message that has left, or -1.
+  // A peer of an unfinished message that is gone, or -1.
   [[nodiscard]] int departed_peer(const std::vector<thread_message>& sends,
                                   const std::vector<thread_message>& recvs) const noexcept {
     for (const auto* side : {&sends, &recvs}) {
       for (const thread_message& m : *side) {
         if (m.progress != thread_message::state::done &&
-            at(states_, m.peer).left.load(std::memory_order_seq_cst)) {
+            at(states_, m.peer).presence.load(std::memory_order_seq_cst) != present) {
           return m.peer;
         }
       }
@@ -316,33 +327,41 @@ class thread_group {
     return -1;
   }
 
-  [[noreturn]] void throw_mismatch(int rank, int peer, const thread_call& call,
-                                   const seat* seats) const {
+  [[noreturn]] void throw_mismatch(const thread_call& call, int peer, const seat* seats) const {
     throw mismatched_operation(
-        concat("rank ", world_rank(rank), " calls ", describe(call), " while rank ",
+        concat("rank ", world_rank(call.rank), " calls ", describe(call), " while rank ",
                world_rank(peer), " calls ", to_string(seats[peer].shown.op)),
-        world_rank(rank));
+        world_rank(call.rank));
   }
 
-  [[noreturn]] void throw_left(int rank, int peer, const thread_call& call) {
-    world_->fail(world_rank(peer), "it has left the communicator");
-    throw peer_failed(concat("rank ", world_rank(rank), " in ", describe(call), ": rank ",
+  // Ends `call`, which waits for a peer that is gone, unless it is `ready()` after all. A peer
+  // that an exception took away gets a moment for its words.
+  template <class Ready>
+  void throw_gone(thread_call& call, int peer, const Ready& ready) {
+    const bool unwound = at(states_, peer).presence.load(std::memory_order_seq_cst) == unwound_away;
+    patience grace{{0.1}};
+    if (unwound && world_->wait(grace, ready)) return;
+    if (ready()) return;
+    check_world(call);
+    world_->fail(world_rank(peer), unwound ? "an exception has taken its communicator away"
+                                           : "it has left the communicator");
+    throw peer_failed(concat("rank ", world_rank(call.rank), " in ", describe(call), ": rank ",
                              world_rank(peer), " has left the communicator"),
-                      world_rank(rank), world_rank(peer));
+                      world_rank(call.rank), world_rank(peer));
   }
 
-  [[noreturn]] void throw_timed_out(int rank, seconds timeout, const thread_call& call,
-                                    const std::string& missing) const {
+  [[noreturn]] void throw_timed_out(const thread_call& call, const std::string& missing) const {
     std::string all;
     for (int r = 0; r < size(); ++r) {
-      if (r != rank) all += concat("; rank ", world_rank(r), ": ", doing_text(r));
+      if (r != call.rank) all += concat("; rank ", world_rank(r), ": ", doing_text(r));
     }
-    throw timed_out(concat("rank ", world_rank(rank), " in ", describe(call), " waited ",
-                           timeout.value, " s: ", missing, all),
-                    world_rank(rank));
+    throw timed_out(concat("rank ", world_rank(call.rank), " in ", describe(call), " waited ",
+                           call.left.timeout.value, " s: ", missing, all),
+                    world_rank(call.rank));
   }
 
   std::shared_ptr<thread_world> world_;
+  std::uint64_t number_;
   std::vector<int> ranks_;
   std::unique_ptr<seat[]> seats_, host_seats_;
   std::unique_ptr<state[]> states_;

@@ -5,11 +5,14 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 namespace rondel::detail {
 
@@ -21,13 +24,64 @@ inline void pause() noexcept {
 #endif
 }
 
-// What all communicators that come from one launch share: who failed first, and the place
-// where ranks sleep when spinning and yielding did not help.
+// How long one call may still wait. The clock starts with the first wait that takes time, so
+// calls whose peers are there do not read it.
+struct patience {
+  using clock = std::chrono::steady_clock;
+
+  seconds timeout;
+  clock::time_point end{};
+  bool started = false;
+
+  void start() noexcept {
+    if (started) return;
+    started = true;
+    // What a clock cannot count to is longer than anybody waits.
+    const double bounded = timeout.value < 1e9 ? timeout.value : 1e9;
+    end = clock::now() +
+          std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(bounded));
+  }
+};
+
+// What all communicators that come from one launch share: what each rank is in, who failed
+// first, and the place where ranks sleep when spinning and yielding did not help.
 class thread_world {
  public:
+  // What a rank is in, or did last; for messages only. The host and the streams of a rank may
+  // each be in a call.
+  struct alignas(64) activity {
+    std::atomic<std::uint64_t> stream{0}, host{0};
+    std::atomic<bool> silent{false};
+  };
+
   // More ranks than cores must not spin: the one waited for needs the core.
-  explicit thread_world(int ranks) noexcept
-      : spins_(static_cast<unsigned>(ranks) <= std::thread::hardware_concurrency() ? 2000 : 0) {}
+  explicit thread_world(int ranks)
+      : spins_(static_cast<unsigned>(ranks) <= std::thread::hardware_concurrency() ? 2000 : 0),
+        activities_(std::make_unique<activity[]>(static_cast<std::size_t>(ranks))),
+        stream_failures_(static_cast<std::size_t>(ranks)) {}
+
+  [[nodiscard]] activity& doing(int rank) noexcept {
+    return activities_[static_cast<std::size_t>(rank)];
+  }
+  // A number for each communicator made, the world's own being 0.
+  [[nodiscard]] std::uint64_t next_group() noexcept {
+    return groups_.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  // Keeps the words of a stream that failed, for whoever finds that its work will not run.
+  void note_stream_failure(int rank, std::string_view reason) noexcept {
+    const std::lock_guard lock(mutex_);
+    std::string& note = stream_failures_[static_cast<std::size_t>(rank)];
+    try {
+      if (note.empty()) note = reason;
+    } catch (...) {
+      note.clear();
+    }
+  }
+  [[nodiscard]] std::string stream_failure(int rank) {
+    const std::lock_guard lock(mutex_);
+    return stream_failures_[static_cast<std::size_t>(rank)];
+  }
 
   [[nodiscard]] bool failed() const noexcept { return failed_.load(std::memory_order_seq_cst); }
 
@@ -72,49 +126,58 @@ class thread_world {
     }
   }
 
-  // Returns true once `ready()`, false when the world failed or `timeout` passed before.
+  // Returns true once `ready()`, false when the world failed or the patience ended before.
   template <class Ready>
-  [[nodiscard]] bool wait(seconds timeout, const Ready& ready) {
+  [[nodiscard]] bool wait(patience& left, const Ready& ready) {
     for (int i = 0; i < spins_; ++i) {
       if (ready()) return true;
       pause();
     }
-    using clock = std::chrono::steady_clock;
-    const auto start = clock::now();
+    left.start();
     for (int i = 0; i < 100; ++i) {
       if (ready()) return true;
       if (failed()) return ready();
       std::this_thread::yield();
     }
     for (;;) {
-      sleepers_.fetch_add(1, std::memory_order_seq_cst);
-      bool done = ready();
-      if (!done && !failed()) {
-        std::unique_lock lock(mutex_);
-        condition_.wait_for(lock, nap);
-        lock.unlock();
-        done = ready();
+      {
+        const sleeper counted(sleepers_);
+        if (ready()) return true;
+        if (!failed()) {
+          std::unique_lock lock(mutex_);
+          condition_.wait_for(lock, nap);
+        }
       }
-      sleepers_.fetch_sub(1, std::memory_order_seq_cst);
-      if (done) return true;
-      if (failed() || std::chrono::duration<double>(clock::now() - start).count() > timeout.value) {
-        return ready();
-      }
+      if (ready()) return true;
+      if (failed() || patience::clock::now() > left.end) return ready();
     }
   }
 
  private:
+  struct sleeper {
+    explicit sleeper(std::atomic<int>& count) noexcept : count_(count) {
+      count_.fetch_add(1, std::memory_order_seq_cst);
+    }
+    sleeper(const sleeper&) = delete;
+    sleeper& operator=(const sleeper&) = delete;
+    ~sleeper() { count_.fetch_sub(1, std::memory_order_seq_cst); }
+    std::atomic<int>& count_;
+  };
+
   // A change between the last look and the sleep costs at most this; it is also how soon a
   // sleeper sees a deadline.
   static constexpr std::chrono::microseconds nap{500};
 
   int spins_;
+  std::unique_ptr<activity[]> activities_;
+  std::atomic<std::uint64_t> groups_{0};
   std::atomic<bool> failed_{false};
   std::atomic<int> sleepers_{0};
   std::mutex mutex_;
   std::condition_variable condition_;
   int first_rank_ = -1;
   std::string first_reason_;
+  std::vector<std::string> stream_failures_;
 };
 
 }  // namespace rondel::detail

@@ -1,6 +1,7 @@
 #pragma once
 #include <rondel/comm/concepts.hpp>
 #include <rondel/comm/stream_copy.hpp>
+#include <rondel/comm/thread_batch.hpp>
 #include <rondel/comm/thread_group.hpp>
 #include <rondel/comm/thread_member.hpp>
 #include <rondel/core/error.hpp>
@@ -9,48 +10,15 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace rondel {
-
-template <device Device>
-class thread_communicator;
-
-/// The sends and receives of a `thread_communicator`. See the concept `message_batch`.
-template <device Device>
-class thread_batch {
- public:
-  /// Made by `thread_communicator::batch`.
-  thread_batch(thread_communicator<Device>& owner, typename Device::stream_type& stream) noexcept
-      : owner_(&owner), stream_(&stream) {}
-
-  /// Adds a message to `peer`.
-  void send(int peer, device_span<const std::byte> bytes) {
-    // The receiver only reads it; one type serves both directions.
-    auto* data = const_cast<std::byte*>(bytes.data());  // NOLINT
-    sends_.push_back({owner_->checked_peer(peer), data, bytes.size()});
-  }
-  /// Adds a message from `peer`.
-  void recv(int peer, device_span<std::byte> bytes) {
-    recvs_.push_back({owner_->checked_peer(peer), bytes.data(), bytes.size()});
-  }
-  /// Queues the batch.
-  void submit() {
-    if (sends_.empty() && recvs_.empty()) return;
-    owner_->submit(*stream_, std::move(sends_), std::move(recvs_));
-  }
-
- private:
-  thread_communicator<Device>* owner_;
-  typename Device::stream_type* stream_;
-  std::vector<detail::thread_message> sends_, recvs_;
-};
 
 /// Ranks that are threads of one process. See the concept `communicator`.
 ///
@@ -59,7 +27,11 @@ class thread_batch {
 /// direction, what a bandwidth-optimal algorithm moves: `S (N-1)/N` for reduce_scatter and
 /// all_gather, twice that for all_reduce. Reductions go in the order of the ranks always, with
 /// or without `in_rank_order`. Mismatched collectives throw `mismatched_operation` on every
-/// rank. On a device that runs no kernels it moves and waits for nothing.
+/// rank; a collective against a split or an `exchange_host` of another rank meets nobody, and
+/// ends at the deadline. On a device that runs no kernels it moves and waits for nothing.
+/// An operation that its stream cannot run any more, because the stream has failed, fails the
+/// world. A communicator that an exception destroys is left without words: whoever handles the
+/// exception says them by `abort`, as `run` does, or the peers learn only that it is gone.
 template <device Device>
 class thread_communicator {
  public:
@@ -79,6 +51,10 @@ class thread_communicator {
 
   thread_communicator(thread_communicator&&) noexcept = default;
   thread_communicator& operator=(thread_communicator&&) noexcept = default;
+  ~thread_communicator() {
+    // Queued work may hold the last share of the member, on a thread that does not unwind.
+    if (member_ != nullptr && std::uncaught_exceptions() > 0) member_->unwound.store(true);
+  }
 
   /// This rank.
   [[nodiscard]] int rank() const noexcept { return member_->rank; }
@@ -95,14 +71,18 @@ class thread_communicator {
     member_->group->world().fail(member_->group->world_rank(rank()), reason);
   }
 
+  /// From here on this rank tells nobody when it is gone, as a process that was killed would
+  /// not. For the injection of faults.
+  void vanish() noexcept {
+    detail::thread_group& group = *member_->group;
+    group.world().doing(group.world_rank(rank())).silent.store(true);
+  }
+
   /// Opens `op`: what follows, until `end`, belongs to it. Throws `peer_failed` if the world
   /// has failed.
   void begin(stream_type&, const operation& op) {
-    member_->current = {op, ++member_->calls};
-    if (member_->group->world().failed()) {
-      member_->group->world().throw_peer_failed(member_->group->world_rank(rank()),
-                                                detail::thread_group::describe(member_->current));
-    }
+    member_->current = {.rank = rank(), .op = op, .sequence = ++member_->calls};
+    member_->group->check_world(member_->current);
   }
   /// Closes it.
   void end() noexcept { member_->current.op = {}; }
@@ -112,7 +92,17 @@ class thread_communicator {
 
   /// Gathers host bytes of all ranks. See the concept.
   void exchange_host(std::span<const std::byte> mine, std::span<std::byte> all) {
-    host_meeting({.kind = operation_kind::exchange_host, .count = mine.size()}, mine, all);
+    if (all.size() != mine.size() * static_cast<std::size_t>(size())) {
+      throw invalid_argument(concat("exchange_host: ", size(), " ranks of ", mine.size(),
+                                    " B do not fit ", all.size(), " B"));
+    }
+    host_meeting({.kind = operation_kind::exchange_host, .count = mine.size()}, mine.data(),
+                 [&](const auto& seats) {
+                   for (std::size_t r = 0; r < static_cast<std::size_t>(size()); ++r) {
+                     detail::copy_bytes(all.data() + mine.size() * r, seats[r].shown.in,
+                                        mine.size(), false);
+                   }
+                 });
   }
 
   /// The ranks of one color. See the concept.
@@ -123,22 +113,23 @@ class thread_communicator {
 
   /// Waits for all ranks.
   void barrier(stream_type& s) {
-    meeting(s, nullptr, nullptr, nullptr, 0, [](const auto&) {});
+    meeting(s, nullptr, nullptr, {}, [](const auto&) {});
   }
 
   /// Copies `x` of `root` to all.
   template <class T>
   void broadcast(stream_type& s, device_span<T> x, int root) {
-    meeting(s, x.data(), x.data(), nullptr, x.size_bytes(), [=, me = rank()](const auto& seats) {
-      if (me != root) copy(x.data(), seats[root].shown.in, x.size());
-    });
+    meeting(s, x.data(), x.data(), copies(rank() == root ? 0 : x.size_bytes()),
+            [=, me = rank()](const auto& seats) {
+              if (me != root) copy(x.data(), seats[root].shown.in, x.size());
+            });
   }
 
   /// Copies all ranks' `in` to `out` of `root`.
   template <class T, block_sizes Blocks>
   void gather(stream_type& s, device_span<const T> in, device_span<T> out, Blocks blocks,
               int root) {
-    meeting(s, in.data(), out.data(), nullptr, in.size_bytes(),
+    meeting(s, in.data(), out.data(), copies(rank() == root ? out.size_bytes() : 0),
             [=, me = rank()](const auto& seats) {
               if (me != root) return;
               for (int r = 0; r < blocks.ranks(); ++r) {
@@ -151,7 +142,7 @@ class thread_communicator {
   template <class T, block_sizes Blocks>
   void scatter(stream_type& s, device_span<const T> in, device_span<T> out, Blocks blocks,
                int root) {
-    meeting(s, in.data(), out.data(), nullptr, out.size_bytes(),
+    meeting(s, in.data(), out.data(), copies(out.size_bytes()),
             [=, me = rank()](const auto& seats) {
               copy(out.data(), static_cast<const T*>(seats[root].shown.in) + blocks.offset(me),
                    blocks.size(me));
@@ -161,7 +152,7 @@ class thread_communicator {
   /// Copies all ranks' `in` to all ranks' `out`.
   template <class T, block_sizes Blocks>
   void all_gather(stream_type& s, device_span<const T> in, device_span<T> out, Blocks blocks) {
-    meeting(s, in.data(), out.data(), nullptr, out.size_bytes(),
+    meeting(s, in.data(), out.data(), copies(out.size_bytes()),
             [=, me = rank()](const auto& seats) {
               for (int i = 0; i < blocks.ranks(); ++i) {
                 const int r = (me + i) % blocks.ranks();
@@ -174,7 +165,7 @@ class thread_communicator {
   template <class T, block_sizes Blocks, class Op>
   void reduce_scatter(stream_type& s, device_span<const T> in, device_span<T> out, Blocks blocks,
                       const Op& op) {
-    meeting(s, in.data(), out.data(), nullptr, in.size_bytes(),
+    meeting(s, in.data(), out.data(), reduces<T>(blocks.size(rank()), out.size_bytes()),
             [=, me = rank(), reduce = detail::base_reduction(op)](const auto& seats) {
               const std::size_t begin = blocks.offset(me);
               detail::reduce_in_order<T>(
@@ -190,7 +181,9 @@ class thread_communicator {
   template <class T, class Op>
   void all_reduce(stream_type& s, device_span<const T> in, device_span<T> out, const Op& op) {
     const balanced_blocks blocks(in.size(), size());
-    meeting(s, in.data(), out.data(), nullptr, 2 * in.size_bytes(),
+    const std::size_t own = blocks.size(rank());
+    meeting(s, in.data(), out.data(),
+            reduces<T>(own, own * sizeof(T) * static_cast<std::size_t>(size())),
             [=, me = rank(), reduce = detail::base_reduction(op)](const auto& seats) {
               const int ranks = blocks.ranks();
               const bool streaming = in.size_bytes() >= detail::streaming_threshold;
@@ -211,27 +204,41 @@ class thread_communicator {
   template <class T, block_sizes Blocks>
   void all_to_all(stream_type& s, device_span<const T> in, Blocks in_blocks, device_span<T> out,
                   Blocks out_blocks) {
-    meeting(s, in.data(), out.data(), &in_blocks, in.size_bytes(),
-            [=, me = rank(), group = member_->group.get()](const auto& seats) {
-              for (int i = 0; i < out_blocks.ranks(); ++i) {
-                const int r = (me + i) % out_blocks.ranks();
-                const auto& theirs = *static_cast<const Blocks*>(seats[r].shown.blocks);
-                if (theirs.size(me) != out_blocks.size(r)) {
-                  throw mismatched_operation(
-                      concat("rank ", group->world_rank(me), " in all_to_all expects ",
-                             out_blocks.size(r), " elements from rank ", group->world_rank(r),
-                             ", which sends ", theirs.size(me)),
-                      group->world_rank(me));
-                }
-                copy(out.data() + out_blocks.offset(r),
-                     static_cast<const T*>(seats[r].shown.in) + theirs.offset(me),
-                     out_blocks.size(r));
-              }
-            });
+    meeting(
+        s, in.data(), out.data(), copies(out.size_bytes()),
+        [=, me = rank(), group = member_->group.get()](const auto& seats) {
+          for (int i = 0; i < out_blocks.ranks(); ++i) {
+            const int r = (me + i) % out_blocks.ranks();
+            const detail::block_view& theirs = seats[r].shown.blocks;
+            if (theirs.size(me) != out_blocks.size(r)) {
+              throw mismatched_operation(
+                  concat("rank ", group->world_rank(me), " in all_to_all expects ",
+                         out_blocks.size(r), " elements from rank ", group->world_rank(r),
+                         ", which sends ", theirs.size(me)),
+                  group->world_rank(me));
+            }
+            copy(out.data() + out_blocks.offset(r),
+                 static_cast<const T*>(seats[r].shown.in) + theirs.offset(me), out_blocks.size(r));
+          }
+        },
+        in_blocks);
   }
 
  private:
   friend class thread_batch<Device>;
+
+  // What this rank does to deliver `bytes`, or to reduce `count` elements of every rank and store
+  // `written` bytes of results.
+  [[nodiscard]] static work copies(std::size_t bytes) noexcept {
+    return {.bytes_read = bytes, .bytes_written = bytes};
+  }
+  template <class T>
+  [[nodiscard]] work reduces(std::size_t count, std::size_t written) const noexcept {
+    const auto ranks = static_cast<std::size_t>(size());
+    return {.flops = static_cast<double>(count * (ranks - 1)),
+            .bytes_read = count * ranks * sizeof(T),
+            .bytes_written = written};
+  }
 
   template <class T>
   static void copy(T* to, const void* from, std::size_t count) noexcept {
@@ -250,79 +257,55 @@ class thread_communicator {
     return peer;
   }
 
-  // Queues `body`, as one piece of work that runs when all earlier ones of this communicator
-  // have, whatever streams those are on.
+  // Queues `body(group, call)`, as one piece of work that runs when all earlier ones of this
+  // communicator have, whatever streams those are on.
   template <class Body>
-  void enqueue(stream_type& s, std::size_t bytes, Body&& body) {
-    detail::thread_member& m = *member_;
-    const std::uint64_t ticket = m.tickets++;
-    s.launch({.name = to_string(m.current.op.kind), .bytes_read = bytes, .bytes_written = bytes},
-             [member = member_, ticket, call = m.current, timeout = m.timeout,
-              run = std::forward<Body>(body)]() mutable {
-               detail::thread_group& group = *member->group;
-               group.run(member->rank, call, [&] {
-                 group.await(member->rank, member->rank, timeout, call, [&] {
-                   return member->served.load(std::memory_order_acquire) == ticket;
-                 });
-                 run(group, member->rank, call, timeout);
-               });
-               member->served.store(ticket + 1, std::memory_order_release);
-               group.world().notify();
-             });
-  }
-
-  // Queues a meeting of all ranks. `blocks` points to a block_sizes or is null; it is copied.
-  template <class Blocks, class Move>
-  void meeting(stream_type& s, const void* in, void* out, const Blocks* blocks, std::size_t bytes,
-               const Move& move) {
-    const std::uint64_t turn = ++member_->meetings;
-    if constexpr (std::is_same_v<Blocks, std::nullptr_t>) {
-      enqueue(s, bytes,
-              [=](detail::thread_group& group, int me, const detail::thread_call& call,
-                  seconds timeout) {
-                group.meet(me, false, turn, timeout, call, {call.op, in, out, nullptr}, move);
-              });
-    } else {
-      enqueue(s, bytes,
-              [=, own = *blocks](detail::thread_group& group, int me,
-                                 const detail::thread_call& call, seconds timeout) {
-                group.meet(me, false, turn, timeout, call, {call.op, in, out, &own}, move);
-              });
-    }
-  }
-  template <class Move>
-  void meeting(stream_type& s, const void* in, void* out, std::nullptr_t, std::size_t bytes,
-               const Move& move) {
-    meeting<std::nullptr_t>(s, in, out, static_cast<const std::nullptr_t*>(nullptr), bytes, move);
-  }
-
-  void host_meeting(const operation& op, std::span<const std::byte> mine,
-                    std::span<std::byte> all) {
-    if (all.size() != mine.size() * static_cast<std::size_t>(size())) {
-      throw invalid_argument(concat("exchange_host: ", size(), " ranks of ", mine.size(),
-                                    " B do not fit ", all.size(), " B"));
-    }
-    detail::thread_member& m = *member_;
-    const detail::thread_call call{op, ++m.calls};
-    m.group->run(m.rank, call, [&] {
-      m.group->meet(m.rank, true, ++m.host_meetings, m.timeout, call,
-                    {op, mine.data(), nullptr, nullptr}, [&](const auto& seats) {
-                      for (int r = 0; r < size(); ++r) {
-                        detail::copy_bytes(all.data() + mine.size() * static_cast<std::size_t>(r),
-                                           seats[r].shown.in, mine.size(), false);
-                      }
-                    });
+  void enqueue(stream_type& s, work cost, Body&& body) {
+    detail::thread_call call = member_->current;
+    call.left = {member_->timeout};
+    cost.name = to_string(call.op.kind);
+    s.launch(cost, [queued = detail::queued_call(member_, call, runs_kernels<Device>),
+                    ticket = member_->tickets++, call, run = std::forward<Body>(body)]() mutable {
+      detail::thread_member& member = queued.enter();
+      detail::thread_group& group = *member.group;
+      group.run(call, [&] {
+        group.await(call, call.rank,
+                    [&] { return member.served.load(std::memory_order_seq_cst) == ticket; });
+        run(group, call);
+      });
+      member.served.store(ticket + 1, std::memory_order_seq_cst);
+      group.world().notify();
     });
+  }
+
+  // Queues a meeting of all ranks, at which this one shows `in`, `out` and `blocks`.
+  template <class Move, block_sizes Blocks = even_blocks>
+  void meeting(stream_type& s, const void* in, void* out, const work& cost, const Move& move,
+               const Blocks& blocks = {0, 0}) {
+    enqueue(
+        s, cost,
+        [=, turn = ++member_->meetings](detail::thread_group& group, detail::thread_call& call) {
+          group.meet(call, turn, {call.op, in, out, detail::block_view(blocks)}, move);
+        });
+  }
+
+  // Meets the other ranks' hosts; `in` is shown to them.
+  template <class Move>
+  void host_meeting(const operation& op, const void* in, const Move& move) {
+    detail::thread_member& m = *member_;
+    detail::thread_call call{m.rank, true, op, ++m.calls, {m.timeout}};
+    m.group->run(call, [&] { m.group->meet(call, ++m.host_meetings, {op, in}, move); });
   }
 
   void submit(stream_type& s, std::vector<detail::thread_message> sends,
               std::vector<detail::thread_message> recvs) {
     std::size_t bytes = 0;
     for (const auto& m : recvs) bytes += m.size;
-    enqueue(s, bytes,
-            [out = std::move(sends), in = std::move(recvs)](
-                detail::thread_group& group, int me, const detail::thread_call& call,
-                seconds timeout) mutable { group.exchange(me, timeout, call, out, in); });
+    enqueue(s, copies(bytes),
+            [out = std::move(sends), in = std::move(recvs)](detail::thread_group& group,
+                                                            detail::thread_call& call) mutable {
+              group.exchange(call, out, in);
+            });
   }
 
   std::shared_ptr<detail::thread_member> member_;
@@ -333,18 +316,15 @@ template <device Device>
 std::optional<thread_communicator<Device>> thread_communicator<Device>::split(int color, int key) {
   struct choice {
     int color, key;
-    // Set by the first rank of each color in the second round: the new group, kept alive by
-    // that rank until the third.
-    const std::shared_ptr<detail::thread_group>* made;
   };
   const operation op{.kind = operation_kind::split};
-  const auto ranks = static_cast<std::size_t>(size());
-  choice mine{color, key, nullptr};
-  std::vector<choice> all(ranks);
-  const auto round = [&] {
-    host_meeting(op, std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)));
-  };
-  round();
+  detail::thread_group& parent = *member_->group;
+  const choice mine{color, key};
+  std::vector<choice> all(static_cast<std::size_t>(size()));
+  host_meeting(op, &mine, [&](const auto& seats) {
+    for (std::size_t r = 0; r < all.size(); ++r)
+      all[r] = *static_cast<const choice*>(seats[r].shown.in);
+  });
 
   std::vector<int> members;
   for (int r = 0; r < size(); ++r) {
@@ -353,18 +333,19 @@ std::optional<thread_communicator<Device>> thread_communicator<Device>::split(in
   std::stable_sort(members.begin(), members.end(), [&](int a, int b) {
     return all[static_cast<std::size_t>(a)].key < all[static_cast<std::size_t>(b)].key;
   });
-  std::shared_ptr<detail::thread_group> group;
+  // The first rank of each color makes the new group, and the others take their share of it
+  // while that rank waits for them.
+  std::shared_ptr<detail::thread_group> made, joined;
   if (color >= 0 && members.front() == rank()) {
     std::vector<int> world;
-    for (const int r : members) world.push_back(member_->group->world_rank(r));
-    group =
-        std::make_shared<detail::thread_group>(member_->group->shared_world(), std::move(world));
-    mine.made = &group;
+    for (const int r : members) world.push_back(parent.world_rank(r));
+    made = std::make_shared<detail::thread_group>(parent.shared_world(), std::move(world));
   }
-  round();
-  std::shared_ptr<detail::thread_group> joined;
-  if (color >= 0) joined = *all[static_cast<std::size_t>(members.front())].made;
-  round();
+  host_meeting(op, &made, [&](const auto& seats) {
+    if (color < 0) return;
+    joined =
+        *static_cast<const std::shared_ptr<detail::thread_group>*>(seats[members.front()].shown.in);
+  });
   if (color < 0) return std::nullopt;
   const auto place = std::find(members.begin(), members.end(), rank()) - members.begin();
   return thread_communicator(std::move(joined), static_cast<int>(place), *device_, timeout());
@@ -374,8 +355,9 @@ std::optional<thread_communicator<Device>> thread_communicator<Device>::split(in
 /// For programs that start their threads themselves; `run` does it for all others.
 /// Throws `invalid_argument` if `ranks` is less than 1.
 [[nodiscard]] inline std::shared_ptr<detail::thread_group> make_thread_group(int ranks) {
-  if (ranks < 1)
+  if (ranks < 1) {
     throw invalid_argument(concat("a group of ", ranks, " ranks: at least 1 expected"));
+  }
   std::vector<int> all(static_cast<std::size_t>(ranks));
   for (int r = 0; r < ranks; ++r) all[static_cast<std::size_t>(r)] = r;
   return std::make_shared<detail::thread_group>(std::make_shared<detail::thread_world>(ranks),

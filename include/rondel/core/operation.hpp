@@ -50,6 +50,8 @@ struct operation {
   dtype type = dtype::u8;
   /// Reduction, `"sum"` for example; a literal, empty where there is none.
   const char* reduction = "";
+  /// Whether the reduction goes in the order of the ranks.
+  bool in_rank_order = false;
   /// Root rank, -1 where there is none.
   int root = -1;
   /// Number of elements that all ranks must agree on; 0 where they need not agree.
@@ -61,7 +63,8 @@ struct operation {
 /// Whether two ranks' calls are the same call.
 [[nodiscard]] constexpr bool matches(const operation& a, const operation& b) noexcept {
   return a.kind == b.kind && a.type == b.type && a.root == b.root && a.count == b.count &&
-         a.layout == b.layout && std::string_view(a.reduction) == std::string_view(b.reduction);
+         a.layout == b.layout && a.in_rank_order == b.in_rank_order &&
+         std::string_view(a.reduction) == std::string_view(b.reduction);
 }
 
 /// `op` for a reader: `"all_reduce(sum, 1024 x f32)"`.
@@ -71,11 +74,18 @@ struct operation {
     return to_string(op.kind);
   }
   std::string out = concat(to_string(op.kind), "(");
-  if (*op.reduction != 0) out += concat(op.reduction, ", ");
+  if (*op.reduction != 0) {
+    out += concat(op.reduction, op.in_rank_order ? " in rank order" : "", ", ");
+  }
   if (op.root >= 0) out += concat("root ", op.root, ", ");
-  if (op.count != 0 || op.layout == 0) out += concat(op.count, " x ");
+  const bool uneven = op.layout != 0;
+  if (op.count != 0 || !uneven) out += concat(op.count, " x ");
   out += to_string(op.type);
-  if (op.layout != 0) out += concat(", block sizes #", op.layout & 0xffffU);
+  if (uneven && op.count == 0) {
+    out += ", uneven";
+  } else if (uneven) {
+    out += concat(", block sizes #", op.layout & 0xffffU);
+  }
   return out + ")";
 }
 

@@ -7,6 +7,7 @@
 #include <span>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace rondel {
 
@@ -61,6 +62,11 @@ template <class T, stream S>
 void upload(S& stream, device_span<T> to, std::span<const std::type_identity_t<T>> from) {
   stream.upload(as_writable_bytes(to), std::as_bytes(from));
 }
+
+/// A temporary would be gone before the stream passes.
+template <class T, stream S>
+void upload(S& stream, device_span<T> to,
+            const std::vector<std::type_identity_t<std::remove_const_t<T>>>&& from) = delete;
 
 /// Copies the elements of `from` to `to`, on the host, in the order of `stream`. They are there
 /// once the stream has passed. Throws `invalid_argument` if the sizes differ.

@@ -115,6 +115,17 @@ concept device = stream<typename D::stream_type> && buffer<typename D::buffer_ty
 };
 // clang-format on
 
+/// Whether the streams of `D` call what is launched on them. They do, unless `D` has a member
+/// `runs_kernels` that says no.
+template <class D>
+inline constexpr bool runs_kernels = [] {
+  if constexpr (requires { D::runs_kernels; }) {
+    return D::runs_kernels;
+  } else {
+    return true;
+  }
+}();
+
 /// The kernels that rondel's own primitives need on device `D`: a specialisation per device.
 ///
 /// Each member is static and enqueues on the stream it is given; see `kernels<host_device>` in

@@ -23,8 +23,8 @@ struct host_options {
   int rank = -1;
   /// Where its streams record what they run; null to record nothing. Must outlive the device.
   timeline* recorder = nullptr;
-  /// Told when a stream dies because its driver unwinds; may be null.
-  unwind_listener* listener = nullptr;
+  /// Told when a stream fails or its driver unwinds; may be null. Must outlive the streams.
+  stream_listener* listener = nullptr;
 };
 
 /// Memory of a `host_device`. See the concept `buffer`.

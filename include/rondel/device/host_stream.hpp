@@ -29,16 +29,19 @@ enum class stream_mode : std::uint8_t {
   worker,
 };
 
-/// Is told when an exception is about to destroy a worker stream whose work does not end by
-/// itself, before the stream goes on to wait for it. Whoever lets ranks meet sets one on the
-/// device, so that the peers that this work may be waiting for are woken.
-class unwind_listener {
+/// Is told what goes wrong on the streams of a device. Whoever lets ranks meet sets one, so that
+/// peers that wait for work which will not run are woken.
+class stream_listener {
  public:
-  /// The driving thread is leaving by an exception.
+  /// An exception is about to destroy a worker stream whose work does not end by itself; the
+  /// stream goes on to wait for it after this.
   virtual void unwinding() noexcept = 0;
+  /// The work of a stream has thrown `failure`, and what is queued behind it will not run.
+  /// Called on the thread that ran it.
+  virtual void failed(const std::exception_ptr& failure) noexcept = 0;
 
  protected:
-  ~unwind_listener() = default;
+  ~stream_listener() = default;
 };
 
 /// The event of host streams. See the concept `event`.
@@ -99,7 +102,7 @@ class host_stream {
 
   /// Made by `host_device::make_stream`.
   host_stream(std::shared_ptr<detail::device_account> account, stream_mode mode, timeline* recorder,
-              timeline_lane* lane, unwind_listener* listener)
+              timeline_lane* lane, stream_listener* listener)
       : state_(std::make_unique<state>(std::move(account), recorder, lane, listener)) {
     if (mode == stream_mode::worker) state_->queue.emplace();
   }
@@ -193,7 +196,7 @@ class host_stream {
 
   struct state {
     state(std::shared_ptr<detail::device_account> a, timeline* r, timeline_lane* l,
-          unwind_listener* u)
+          stream_listener* u)
         : account(std::move(a)), recorder(r), lane(l), listener(u) {}
 
     template <class F>
@@ -223,6 +226,7 @@ class host_stream {
     void fail(std::exception_ptr error) noexcept {
       if (failure != nullptr) return;
       failure = std::move(error);
+      if (listener != nullptr) listener->failed(failure);
       failed.store(true, std::memory_order_release);
     }
 
@@ -233,7 +237,7 @@ class host_stream {
     std::shared_ptr<detail::device_account> account;
     timeline* recorder;
     timeline_lane* lane;
-    unwind_listener* listener;
+    stream_listener* listener;
     int exceptions = std::uncaught_exceptions();  // more of them destroy the stream: it unwinds
     std::exception_ptr failure;                   // written by the thread that runs the work, once
     std::atomic<bool> failed{false};

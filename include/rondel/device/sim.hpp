@@ -134,6 +134,9 @@ class sim_device {
   /// Buffer type.
   using buffer_type = sim_buffer;
 
+  /// Its streams call nothing.
+  static constexpr bool runs_kernels = false;
+
   /// A device that holds nothing yet.
   explicit sim_device(sim_options options = {})
       : account_(std::make_shared<detail::device_account>(options.rank, options.memory_limit)) {}

@@ -1,0 +1,2 @@
+// Every public header compiles as CUDA. Compile-only.
+#include <rondel/rondel.hpp>
