@@ -13,7 +13,9 @@
 #include <exception>
 #include <filesystem>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <system_error>
 #include <vector>
 
 namespace {
@@ -25,7 +27,8 @@ using namespace train_gpt;
   const std::filesystem::path root = RONDEL_TRAIN_GPT_DEFAULT_TEXT;
   std::vector<std::string> out;
   for (const char* part : {"README.md", "docs", "examples", "include", "tests"}) {
-    if (std::filesystem::exists(root / part)) out.push_back((root / part).string());
+    std::error_code unknown;
+    if (std::filesystem::exists(root / part, unknown)) out.push_back((root / part).string());
   }
   if (out.empty()) {
     throw usage_error("--text: the project's sources are not at '" + root.string() +
@@ -34,9 +37,21 @@ using namespace train_gpt;
   return out;
 }
 
+// Throws if anything printed so far was lost.
+void check_printed() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    throw std::runtime_error("cannot write to standard output");
+  }
+}
+
 void print(const std::string& text) {
   std::fputs(text.c_str(), stdout);
-  std::fflush(stdout);
+  check_printed();
+}
+
+// One line on standard error, whatever the message quotes.
+void complain(const std::string& message) {
+  std::fprintf(stderr, "train_gpt: %s\n", one_line(message).c_str());
 }
 
 [[nodiscard]] outcome run(const options& o, const text_split& text, rondel::timeline* recorder) {
@@ -59,6 +74,7 @@ void print(const std::string& text) {
 void train(const options& o) {
   const loaded_text text = load_text(o.text.empty() ? default_text() : o.text);
   const text_split split = split_text(text.bytes, o.holdout, o.model.context);
+  check_output(o);
   print(describe_setup(o, text, split));
 
   const bool dry = o.engine == "sim";
@@ -70,11 +86,10 @@ void train(const options& o) {
   print(describe_memory(result) + describe_traffic(o, result) + describe_work(o, result));
   if (recorder) {
     print(describe_overlap(*recorder));
-    const std::string picture = o.out + "/timeline.svg";
-    const std::string trace = o.out + "/trace.json";
-    rondel::write_text_file(picture, rondel::to_svg(*recorder));
-    rondel::write_text_file(trace, rondel::to_perfetto_json(*recorder));
-    print("  " + picture + " (any browser)\n  " + trace + " (ui.perfetto.dev)\n");
+    rondel::write_text_file(o.timeline_path(), rondel::to_svg(*recorder));
+    rondel::write_text_file(o.trace_path(), rondel::to_perfetto_json(*recorder));
+    print("  " + o.timeline_path() + " (any browser)\n  " + o.trace_path() +
+          " (ui.perfetto.dev)\n");
   }
 }
 
@@ -83,12 +98,13 @@ void train(const options& o) {
 int main(int argc, char** argv) {
   try {
     if (const auto chosen = parse_options(argc, argv)) train(*chosen);
+    check_printed();
     return 0;
   } catch (const usage_error& e) {
-    std::fprintf(stderr, "train_gpt: %s\n", e.what());
+    complain(e.what());
     return 2;
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "train_gpt: %s\n", e.what());
+    complain(e.what());
     return 1;
   }
 }

@@ -5,6 +5,7 @@
 #include "layout.hpp"
 #include "text.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include <limits>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -27,16 +29,19 @@ using rondel::concat;
   return text;
 }
 
-// Checks of option values: the empty string, or what is wrong.
+// Checks of option values: the empty string, or what is wrong. Whole numbers lose their leading
+// zeros, which the parser would take for the mark of an octal number.
 [[nodiscard]] auto whole_number(std::uint64_t least, std::uint64_t most) {
-  return [=](const std::string& text) -> std::string {
+  return [=](std::string& text) -> std::string {
+    const std::string given = text;
+    text.erase(0, std::min(text.find_first_not_of('0'), text.size() - (text.empty() ? 0 : 1)));
     std::uint64_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error == std::errc() && end == text.data() + text.size() && value >= least &&
         value <= most) {
       return {};
     }
-    return concat("'", text, "' is not a whole number from ", least, " to ", most);
+    return concat("'", given, "' is not a whole number from ", least, " to ", most);
   };
 }
 
@@ -73,9 +78,9 @@ class declaration {
   template <class T>
   void add(const char* name, T& value, const char* unit, auto&& check, const char* help) {
     CLI::Option* option = app_->add_option(name, value, help);
-    option->check(CLI::Validator(std::forward<decltype(check)>(check), ""))
-        ->type_name(unit)
-        ->group(group_);
+    option->type_name(unit)->group(group_);
+    // May change the text, unlike a check.
+    option->transform(CLI::Validator(std::forward<decltype(check)>(check), ""));
     if constexpr (std::is_floating_point_v<T>) {
       option->default_str(plain(value));
     } else if constexpr (requires { value.has_value(); }) {
@@ -126,7 +131,7 @@ void declare(CLI::App& app, options& o) {
           "Micro-batches per step; gradients are reduced in the last one");
   all.add("--lr", o.learning_rate, "RATE", positive, "Learning rate after the warm-up");
   all.add("--min-lr", o.minimum_rate, "RATE", not_negative,
-          "Learning rate at the end, approached along a cosine. Default: a tenth of --lr");
+          "Learning rate after the last step, approached along a cosine. Default: a tenth of --lr");
   all.add("--warmup", o.warmup, "STEPS", whole_number(0, unlimited),
           "Steps in which the learning rate rises. Default: a twentieth of --steps");
   all.add("--weight-decay", o.adamw.weight_decay, "RATE", not_negative,
@@ -146,7 +151,7 @@ void declare(CLI::App& app, options& o) {
   all.add("--streams", o.streams, "immediate|worker", one_of("immediate", "worker"),
           "Streams run work inside the call; or each on a thread of its own, so that "
           "communication overlaps computation");
-  all.add("--bucket", o.bucket, "MIB", real_number(0.00001, bound::closed, 1e6, bound::closed),
+  all.add("--bucket", o.bucket, "MIB", real_number(0.001, bound::closed, 1e6, bound::closed),
           "Largest piece of the gradient that is reduced at once");
   all.add("--memory-limit", o.memory_limit, "MIB", not_negative,
           "Device memory of a rank; 0 for no limit");
@@ -171,21 +176,15 @@ void declare(CLI::App& app, options& o) {
           "Steps that they show; 0 for neither file");
 }
 
-// First line of a message.
-[[nodiscard]] std::string first_line(const std::string& text) {
-  return text.substr(0, text.find('\n'));
-}
-
-void check_folder(const std::string& folder) {
+// Whether the file can be written to; leaves the disk as it was.
+[[nodiscard]] bool writable(const std::string& path) {
   std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  const std::string probe = folder + "/trace.json";
-  std::FILE* file =
-      std::filesystem::is_directory(folder) ? std::fopen(probe.c_str(), "ab") : nullptr;
-  if (file == nullptr) {
-    throw usage_error(concat("--out: the folder '", folder, "' cannot be written to"));
-  }
+  const bool there = std::filesystem::exists(std::filesystem::symlink_status(path, error));
+  std::FILE* file = std::fopen(path.c_str(), "ab");
+  if (file == nullptr) return false;
   std::fclose(file);
+  if (!there) std::filesystem::remove(path, error);
+  return true;
 }
 
 }  // namespace
@@ -221,6 +220,13 @@ void check_options(const options& o) {
     throw usage_error(
         concat("--warmup: ", *o.warmup, " steps are more than all ", o.steps, " steps (--steps)"));
   }
+  const bool single = o.precision == "f32";
+  const double normal =
+      single ? std::numeric_limits<float>::min() : std::numeric_limits<double>::min();
+  if (o.adamw.epsilon < normal) {
+    throw usage_error(concat("--eps: ", plain(o.adamw.epsilon), " is less than ", plain(normal),
+                             ", the smallest normal number of ", o.precision, " (--precision)"));
+  }
   // In floating point, because the product may not fit an integer.
   const auto rows = static_cast<double>(o.batch / o.ranks / o.accumulation * o.model.context);
   const auto layers = static_cast<double>(o.model.layers);
@@ -232,6 +238,24 @@ void check_options(const options& o) {
     throw usage_error(concat("--width: the model needs about ", plain(bytes / 0x1p40),
                              " TiB on each rank, more than any machine has"));
   }
+}
+
+void check_output(const options& o) {
+  if (o.trace_steps == 0 || o.engine == "sim") return;
+  namespace fs = std::filesystem;
+  std::error_code error;
+  std::vector<fs::path> made;  // the innermost folder first
+  for (fs::path p = o.out; !p.empty() && !fs::exists(fs::symlink_status(p, error));
+       p = p.parent_path()) {
+    made.push_back(p);
+  }
+  fs::create_directories(o.out, error);
+  std::error_code unknown;
+  if (fs::is_directory(o.out, unknown) && writable(o.timeline_path()) && writable(o.trace_path())) {
+    return;
+  }
+  for (const fs::path& p : made) fs::remove(p, error);
+  throw usage_error(concat("--out: the folder '", o.out, "' cannot be written to"));
 }
 
 std::optional<options> parse_options(int argc, const char* const* argv) {
@@ -247,10 +271,9 @@ std::optional<options> parse_options(int argc, const char* const* argv) {
     std::fputs(app.help().c_str(), stdout);
     return std::nullopt;
   } catch (const CLI::ParseError& e) {
-    throw usage_error(first_line(e.what()));
+    throw usage_error(e.what());
   }
   check_options(out);
-  if (out.trace_steps > 0 && out.engine == "threads") check_folder(out.out);
   return out;
 }
 

@@ -19,15 +19,15 @@ struct options {
   /// Sizes of the model; `vocabulary` is fixed.
   gpt_config model;
   /// Sequences per step over all ranks.
-  std::size_t batch = 16;
+  std::size_t batch = 12;
   /// Micro-batches per step.
   std::size_t accumulation = 1;
   /// Steps.
-  std::size_t steps = 1200;
+  std::size_t steps = 1600;
 
   /// Learning rate after the warm-up.
-  double learning_rate = 4e-3;
-  /// Learning rate at the end; a tenth of `learning_rate` if not given.
+  double learning_rate = 3.5e-3;
+  /// Learning rate after the last step; a tenth of `learning_rate` if not given.
   std::optional<double> minimum_rate;
   /// Steps of the warm-up; a twentieth of `steps` if not given.
   std::optional<std::size_t> warmup;
@@ -51,7 +51,7 @@ struct options {
   double memory_limit = 0;
 
   /// Steps between progress lines.
-  std::size_t log_every = 50;
+  std::size_t log_every = 100;
   /// Whether progress lines are left out.
   bool quiet = false;
   /// Steps between evaluations on the held-out text; 0 for the end only.
@@ -75,15 +75,23 @@ struct options {
   [[nodiscard]] std::uint64_t memory_bytes() const {
     return static_cast<std::uint64_t>(memory_limit * 1024 * 1024);
   }
+  /// The picture that is written.
+  [[nodiscard]] std::string timeline_path() const { return out + "/timeline.svg"; }
+  /// The trace that is written.
+  [[nodiscard]] std::string trace_path() const { return out + "/trace.json"; }
   /// What the trainer is given.
   [[nodiscard]] training_config training() const;
 };
 
 /// Reads the command line. Returns nothing if it asked for help, which is then printed. Throws
-/// `usage_error` for anything that cannot be done, the text aside.
+/// `usage_error` for anything that cannot be done, but looks at no file or folder.
 [[nodiscard]] std::optional<options> parse_options(int argc, const char* const* argv);
 
 /// Throws `usage_error` unless the values fit together.
 void check_options(const options& o);
+
+/// Makes the folder `o.out`, if the run writes to it. Throws `usage_error`, and leaves the disk as
+/// it was, if it or one of the two files in it cannot be written to.
+void check_output(const options& o);
 
 }  // namespace train_gpt

@@ -1,5 +1,6 @@
 #include "report.hpp"
 
+#include <rondel/comm/blocks.hpp>
 #include <rondel/core/text.hpp>
 #include <rondel/trace/ledger_table.hpp>
 #include <rondel/trace/summary.hpp>
@@ -39,6 +40,11 @@ using rondel::format_bytes;
   return text;
 }
 
+// `count` and what is counted: "1 file", "2 files".
+[[nodiscard]] std::string counted(std::size_t count, const char* what, const char* plural = "s") {
+  return concat(grouped(count), " ", what, count == 1 ? "" : plural);
+}
+
 // Each line of `text` behind a bar.
 [[nodiscard]] std::string quoted(const std::string& text) {
   std::string out = "  | ";
@@ -52,18 +58,18 @@ using rondel::format_bytes;
 }  // namespace
 
 std::string describe_setup(const options& o, const loaded_text& text, const text_split& split) {
-  return concat("text      ", text.files, " files, ", grouped(text.bytes.size()),
-                " bytes; the last ", grouped(split.held_out.size()), " are held out\n",  //
-                "model     ", o.model.layers, " blocks, ", o.model.heads, " heads, width ",
-                o.model.width, ", context ", o.model.context, ", ", o.precision, "\n",  //
-                "training  ", o.steps, " steps of ", o.batch, " sequences on ", o.ranks,
-                o.ranks == 1 ? " rank" : " ranks", ", ", o.accumulation,
-                o.accumulation == 1 ? " micro-batch" : " micro-batches", " each\n");
+  return concat(
+      "text      ", counted(text.files, "file"), ", ", grouped(text.bytes.size()),
+      " bytes; the last ", grouped(split.held_out.size()), " are held out\n",  //
+      "model     ", counted(o.model.layers, "block"), ", ", counted(o.model.heads, "head"),
+      ", width ", o.model.width, ", context ", o.model.context, ", ", o.precision, "\n",  //
+      "training  ", counted(o.steps, "step"), " of ", counted(o.batch, "sequence"), " on ",
+      counted(o.ranks, "rank"), ", ", counted(o.accumulation, "micro-batch", "es"), " each\n");
 }
 
 void progress_printer::begins(std::size_t parameters, std::size_t buckets) {
-  std::printf("          %s parameters, gradients reduced in %zu bucket%s\n\n",
-              grouped(parameters).c_str(), buckets, buckets == 1 ? "" : "s");
+  std::printf("          %s parameters, gradients reduced in %s\n\n", grouped(parameters).c_str(),
+              counted(buckets, "bucket").c_str());
   std::fflush(stdout);
 }
 
@@ -100,8 +106,14 @@ std::string describe_learning(const options& o, const outcome& r) {
   out += line("  The held-out loss is %.4f nats %s the bigram model's.", std::abs(below),
               below > 0 ? "below" : "NOT below but above");
   if (!r.sample.empty()) {
-    out += line("\nsample, temperature %g, of the %zu likeliest bytes", o.temperature,
-                o.top_k == 0 ? o.model.vocabulary : o.top_k);
+    out += "\nsample, ";
+    if (o.temperature == 0 || o.top_k == 1) {
+      out += "the likeliest byte each time\n";
+    } else if (o.top_k == 0 || o.top_k >= o.model.vocabulary) {
+      out += line("temperature %g, of all bytes", o.temperature);
+    } else {
+      out += line("temperature %g, of the %zu likeliest bytes", o.temperature, o.top_k);
+    }
     out += quoted(printable(r.sample));
   }
   return out;
@@ -128,19 +140,37 @@ std::string describe_memory(const outcome& r) {
   return out;
 }
 
+std::vector<std::uint64_t> expected_bytes_sent(const options& o, const outcome& r) {
+  const std::size_t ranks = r.ranks.size();
+  std::vector<std::uint64_t> out(ranks);
+  for (const gradient_bucket& bucket :
+       plan_buckets(r.parameters, r.element_bytes, o.training().bucket_bytes)) {
+    const rondel::balanced_blocks blocks(bucket.count, static_cast<int>(ranks));
+    for (std::size_t i = 0; i < ranks; ++i) {
+      const std::size_t own = blocks.size(static_cast<int>(i));
+      // Every block to its owner but its own, which then goes to all others.
+      out[i] += ((bucket.count - own) + (ranks - 1) * own) * r.element_bytes * o.steps;
+    }
+  }
+  return out;
+}
+
 std::string describe_traffic(const options& o, const outcome& r) {
   const std::uint64_t ranks = r.ranks.size();
   const std::uint64_t formula = 2 * (ranks - 1) * r.parameters * r.element_bytes;
+  const std::vector<std::uint64_t> each = expected_bytes_sent(o, r);
+  const bool even = each.front() == each.back();
   std::string out = "\nbytes sent to average the gradients\n";
   out += concat("  formula   2 (N-1)/N P bytes a rank, N = ", ranks,
-                ", P = ", grouped(r.parameters), " of ", r.element_bytes, " B\n");
+                ", P = ", grouped(r.parameters), " of ", r.element_bytes, " B",
+                even ? "" : "; N blocks of a bucket differ by at most one element", "\n");
   std::uint64_t sent = 0, reports = 0;
   for (std::size_t i = 0; i < ranks; ++i) {
     const std::uint64_t mine = r.ranks[i].gradient_traffic.bytes(rondel::direction::sent);
     sent += mine;
     reports += r.ranks[i].metric_traffic.bytes(rondel::direction::sent);
-    out += concat("  rank ", i, "    ", grouped(mine), " in ", o.steps, " steps, formula ",
-                  grouped(formula * o.steps / ranks), "\n");
+    out += concat("  rank ", i, "    ", grouped(mine), " in ", counted(o.steps, "step"),
+                  ", formula ", grouped(each[i]), "\n");
   }
   const std::uint64_t expected = formula * o.steps;
   const std::uint64_t difference = sent > expected ? sent - expected : expected - sent;
@@ -173,7 +203,11 @@ std::string describe_work(const options& o, const outcome& r) {
 }
 
 std::string describe_overlap(const rondel::timeline& recorded) {
-  std::string out = "\ncommunication in the recorded steps\n";
+  std::string out = "\ncommunication in the recorded steps, waiting for the other ranks included\n";
+  if (const std::uint64_t dropped = recorded.dropped(); dropped > 0) {
+    return out + concat("  The recorder had no room for ", counted(dropped, "span"),
+                        ", so the files below are not complete and sums are left out.\n");
+  }
   const auto lanes = recorded.lanes();
   for (const rondel::timeline_lane* lane : lanes) {
     if (lane->name() != "communication") continue;

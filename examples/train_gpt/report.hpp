@@ -4,7 +4,9 @@
 #include "options.hpp"
 #include "session.hpp"
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 namespace train_gpt {
 
@@ -18,13 +20,18 @@ namespace train_gpt {
 /// Bytes that each rank held, by part.
 [[nodiscard]] std::string describe_memory(const outcome& result);
 
+/// Bytes that each rank sends to average the gradients of all steps.
+[[nodiscard]] std::vector<std::uint64_t> expected_bytes_sent(const options& o,
+                                                             const outcome& result);
+
 /// Bytes of gradients that were sent beside `2 (N-1)/N` times the parameters, `N` the ranks.
 [[nodiscard]] std::string describe_traffic(const options& o, const outcome& result);
 
 /// Work of the steps, and how fast it was done.
 [[nodiscard]] std::string describe_work(const options& o, const outcome& result);
 
-/// How much of the communication that `recorded` shows lies beside computation, by rank.
+/// How much of the communication that `recorded` shows lies beside computation, by rank. Says
+/// that spans were dropped instead, if there were any.
 [[nodiscard]] std::string describe_overlap(const rondel::timeline& recorded);
 
 /// Prints a line every so many steps.

@@ -1,6 +1,7 @@
 #pragma once
 #include <rondel/comm/concepts.hpp>
 #include <rondel/comm/ledger.hpp>
+#include <rondel/core/text.hpp>
 #include <rondel/core/work.hpp>
 #include <rondel/device/concepts.hpp>
 #include <rondel/device/sim.hpp>
@@ -13,11 +14,14 @@
 #include "text.hpp"
 #include "trainer.hpp"
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -31,7 +35,7 @@ struct rank_outcome {
   rondel::memory_usage memory{};
   /// Allocations before the first step.
   std::uint64_t allocations_at_start = 0;
-  /// Work from the first step to the last, evaluations between them included.
+  /// Work from the first step to the last, evaluations between them not counted.
   rondel::work_total work{};
   /// Messages of the gradients, and of what is reported.
   rondel::ledger gradient_traffic, metric_traffic;
@@ -61,6 +65,15 @@ struct outcome {
   std::vector<rank_outcome> ranks;
 };
 
+/// The numbers of a run left the range of its precision.
+class diverged : public std::runtime_error {
+ public:
+  /// `what` is not finite at step `step`, counted from 1.
+  diverged(std::size_t step, const char* what)
+      : std::runtime_error(rondel::concat("training diverged at step ", step, ": ", what,
+                                          " is not finite (try a lower --lr)")) {}
+};
+
 /// Hears of the progress of a run, on rank 0's thread.
 class listener {
  public:
@@ -88,7 +101,7 @@ class rank_session {
         metrics_(world.duplicate(), own_.metric_traffic),
         trainer_(gradients_, metrics_, o.training()) {}
 
-  /// Trains, evaluates and generates. Rank 0 fills `out`, apart from `ranks`.
+  /// Trains, evaluates and generates. Rank 0 fills `out`, apart from `ranks`. Throws `diverged`.
   [[nodiscard]] rank_outcome train(outcome& out) {
     auto& model = trainer_.model();
     out_ = leads() ? &out : nullptr;
@@ -106,7 +119,7 @@ class rank_session {
     const rondel::work_total before = device().work_done();
 
     run_steps();
-    own_.work = difference(device().work_done(), before);
+    own_.work = difference(difference(device().work_done(), before), evaluations_);
     own_.memory = device().memory();
     if (!dry) finish(out);
     return std::move(own_);
@@ -130,6 +143,14 @@ class rank_session {
     return a;
   }
 
+  [[nodiscard]] static rondel::work_total sum(rondel::work_total a, const rondel::work_total& b) {
+    a.launches += b.launches;
+    a.flops += b.flops;
+    a.bytes_read += b.bytes_read;
+    a.bytes_written += b.bytes_written;
+    return a;
+  }
+
   void run_steps() {
     const std::size_t steps = options_.steps;
     const std::size_t traced = recorder_ == nullptr ? 0 : std::min(options_.trace_steps, steps);
@@ -142,7 +163,9 @@ class rank_session {
       const std::size_t done = step + 1;
       if (options_.eval_every > 0 && done % options_.eval_every == 0 && done < steps) {
         pause();
-        const double loss = evaluate(text_.held_out);
+        const rondel::work_total before = device().work_done();
+        const double loss = evaluate(text_.held_out, done);
+        evaluations_ = sum(evaluations_, difference(device().work_done(), before));
         if (leads() && !dry) heard_.evaluated(done, loss);
         resume();
       }
@@ -165,7 +188,10 @@ class rank_session {
     return window_tokens(text_.train, starts, options_.model.context);
   }
 
+  // Every rank is told the same numbers, so all of them throw at the same step.
   void hear(const step_metrics& m) {
+    if (!std::isfinite(m.loss)) throw diverged(m.step + 1, "the loss");
+    if (!std::isfinite(m.gradient_norm)) throw diverged(m.step + 1, "the gradient's norm");
     if (!leads()) return;
     out_->steps.push_back(m);
     heard_.step(m, trained_ + std::chrono::duration<double>(clock::now() - since_).count());
@@ -199,20 +225,23 @@ class rank_session {
     return evaluation_windows(text.size(), options_.model.context, options_.eval_windows);
   }
 
-  [[nodiscard]] double evaluate(std::span<const std::uint8_t> text) {
+  // Mean loss of `text` after `done` steps.
+  [[nodiscard]] double evaluate(std::span<const std::uint8_t> text, std::size_t done) {
     std::vector<std::size_t> mine;
     const auto all = windows(text);
     const auto ranks = static_cast<std::size_t>(gradients_.size());
     for (auto i = static_cast<std::size_t>(gradients_.rank()); i < all.size(); i += ranks) {
       mine.push_back(all[i]);
     }
-    return trainer_.evaluate(window_tokens(text, mine, options_.model.context));
+    const double loss = trainer_.evaluate(window_tokens(text, mine, options_.model.context));
+    if (!std::isfinite(loss)) throw diverged(done, "the loss of an evaluation");
+    return loss;
   }
 
   void finish(outcome& out) {
     const std::size_t context = options_.model.context;
-    const double train_loss = evaluate(text_.train);
-    const double held_out_loss = evaluate(text_.held_out);
+    const double train_loss = evaluate(text_.train, options_.steps);
+    const double held_out_loss = evaluate(text_.held_out, options_.steps);
     if (!leads()) return;
     const auto learnt = windows(text_.train);
     const auto held_out = windows(text_.held_out);
@@ -241,10 +270,12 @@ class rank_session {
   outcome* out_ = nullptr;
   clock::time_point since_{};
   double trained_ = 0;
+  rondel::work_total evaluations_{};
 };
 
-/// Runs the whole of `o` on `engine` in precision `T`. `recorder` is null, or what the engine
-/// records to; it is stopped but for the traced steps. `heard` hears of the progress.
+/// Runs the whole of `o` on `engine` in precision `T`. Throws `diverged`. `recorder` is null, or
+/// what the engine records to; it is stopped but for the traced steps. `heard` hears of the
+/// progress.
 template <class T, class Engine>
 [[nodiscard]] outcome run_session(const Engine& engine, const options& o, const text_split& text,
                                   rondel::timeline* recorder, listener& heard) {

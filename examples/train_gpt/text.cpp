@@ -1,14 +1,15 @@
 #include "text.hpp"
 
-#include <rondel/core/error.hpp>
-#include <rondel/core/file.hpp>
 #include <rondel/core/text.hpp>
 
 #include "host_kernels.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <system_error>
 
 namespace train_gpt {
@@ -16,15 +17,51 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t largest_file = std::size_t{256} << 20;
-
-[[nodiscard]] std::string read(const std::string& path) {
-  try {
-    return rondel::read_text_file(path, largest_file);
-  } catch (const rondel::io_error& e) {
-    throw usage_error(rondel::concat("--text: ", e.what()));
-  }
+// `\xNN`.
+[[nodiscard]] std::string escaped(std::uint8_t byte) {
+  constexpr char digits[] = "0123456789abcdef";
+  return {'\\', 'x', digits[byte / 16], digits[byte % 16]};
 }
+
+// Adds files to a text of at most `limit` bytes.
+class text_reader {
+ public:
+  text_reader(loaded_text& out, std::size_t limit) : out_(out), limit_(limit) {}
+
+  // Adds the file and says whether it was added: not if it is empty, nor, with `text_only`, if it
+  // holds a zero byte.
+  bool add(const std::string& path, bool text_only) {
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
+                                                               std::fclose);
+    if (file == nullptr) refuse(path, errno);
+    const std::size_t before = out_.bytes.size();
+    std::uint8_t block[4096];
+    while (const std::size_t count = std::fread(block, 1, sizeof block, file.get())) {
+      if (text_only && std::find(block, block + count, 0) != block + count) {
+        out_.bytes.resize(before);
+        return false;
+      }
+      if (count > limit_ - out_.bytes.size()) {
+        throw usage_error(rondel::concat("--text: with the file '", path,
+                                         "' the text is longer than ", limit_, " bytes"));
+      }
+      out_.bytes.insert(out_.bytes.end(), block, block + count);
+    }
+    if (std::ferror(file.get()) != 0) refuse(path, errno);
+    if (out_.bytes.size() == before) return false;
+    ++out_.files;
+    return true;
+  }
+
+ private:
+  [[noreturn]] static void refuse(const std::string& path, int code) {
+    throw usage_error(rondel::concat("--text: cannot read '", path,
+                                     "': ", std::generic_category().message(code)));
+  }
+
+  loaded_text& out_;
+  std::size_t limit_;
+};
 
 [[nodiscard]] bool hidden(const fs::path& path) {
   return path.filename().string().starts_with(".");
@@ -35,9 +72,10 @@ constexpr std::size_t largest_file = std::size_t{256} << 20;
   std::error_code error;
   fs::recursive_directory_iterator next(folder, error);
   for (; !error && next != fs::recursive_directory_iterator(); next.increment(error)) {
+    std::error_code unknown;  // a link to itself, for example, is no file
     if (hidden(next->path())) {
       next.disable_recursion_pending();
-    } else if (next->is_regular_file()) {
+    } else if (next->is_regular_file(unknown)) {
       out.push_back(next->path().generic_string());
     }
   }
@@ -51,12 +89,9 @@ constexpr std::size_t largest_file = std::size_t{256} << 20;
 
 }  // namespace
 
-loaded_text load_text(const std::vector<std::string>& paths) {
+loaded_text load_text(const std::vector<std::string>& paths, std::size_t limit) {
   loaded_text out;
-  const auto append = [&out](const std::string& text) {
-    out.bytes.insert(out.bytes.end(), text.begin(), text.end());
-    ++out.files;
-  };
+  text_reader reader(out, limit);
   for (const std::string& path : paths) {
     std::error_code error;
     const fs::file_status status = fs::status(path, error);
@@ -64,14 +99,9 @@ loaded_text load_text(const std::vector<std::string>& paths) {
       throw usage_error(rondel::concat("--text: there is no file or folder '", path, "'"));
     }
     if (fs::is_directory(status)) {
-      for (const std::string& file : files_below(path)) {
-        const std::string text = read(file);
-        if (!text.empty() && text.find('\0') == std::string::npos) append(text);
-      }
-    } else {
-      const std::string text = read(path);
-      if (text.empty()) throw usage_error(rondel::concat("--text: the file '", path, "' is empty"));
-      append(text);
+      for (const std::string& file : files_below(path)) reader.add(file, true);
+    } else if (!reader.add(path, false)) {
+      throw usage_error(rondel::concat("--text: the file '", path, "' is empty"));
     }
   }
   return out;
@@ -142,7 +172,6 @@ double bigram_model::loss(std::span<const std::uint8_t> text, std::span<const st
 }
 
 std::string printable(std::span<const std::uint8_t> text) {
-  constexpr char digits[] = "0123456789abcdef";
   std::string out;
   for (const std::uint8_t byte : text) {
     if (byte == '\t') {
@@ -150,9 +179,20 @@ std::string printable(std::span<const std::uint8_t> text) {
     } else if (byte == '\n' || (byte >= 32 && byte < 127)) {
       out += static_cast<char>(byte);
     } else {
-      out += "\\x";
-      out += digits[byte / 16];
-      out += digits[byte % 16];
+      out += escaped(byte);
+    }
+  }
+  return out;
+}
+
+std::string one_line(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<std::uint8_t>(c);
+    if (byte < 32 || byte == 127) {
+      out += escaped(byte);
+    } else {
+      out += c;
     }
   }
   return out;

@@ -4,6 +4,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace train_gpt {
@@ -27,8 +28,10 @@ struct loaded_text {
 
 /// Reads files, and all regular files below folders, except hidden ones and those that hold a
 /// zero byte. Paths are taken in the given order, files of a folder in the order of their paths.
-/// Throws `usage_error` if a path does not exist or cannot be read, or a named file is empty.
-[[nodiscard]] loaded_text load_text(const std::vector<std::string>& paths);
+/// Throws `usage_error` if a path does not exist or cannot be read, a named file is empty, or
+/// there are more than `limit` bytes in all.
+[[nodiscard]] loaded_text load_text(const std::vector<std::string>& paths,
+                                    std::size_t limit = std::size_t{256} << 20);
 
 /// A text in two: what is learnt, and the tail that is not.
 struct text_split {
@@ -81,5 +84,8 @@ class bigram_model {
 /// `text` for a terminal: line breaks stay, tabs become spaces, what is not printable becomes
 /// `\xNN`.
 [[nodiscard]] std::string printable(std::span<const std::uint8_t> text);
+
+/// `text` for a message of one line: control characters become `\xNN`.
+[[nodiscard]] std::string one_line(std::string_view text);
 
 }  // namespace train_gpt

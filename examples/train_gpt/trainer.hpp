@@ -27,7 +27,7 @@ struct training_config {
   /// Sizes of the model.
   gpt_config model;
   /// Sequences per step over all ranks; divisible by ranks times accumulation.
-  std::size_t batch = 16;
+  std::size_t batch = 12;
   /// Micro-batches that a step's gradient is the mean of.
   std::size_t accumulation = 1;
   /// Optimizer.

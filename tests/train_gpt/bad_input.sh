@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs train_gpt with input that it must refuse: exit code 2, nothing on standard output, and one line
-# on standard error that says what is wrong.
+# on standard error that says what is wrong. Nothing may be left on the disk.
 # Usage: bad_input.sh <train_gpt>
 set -euo pipefail
 program=$(realpath "$1")
@@ -12,9 +12,16 @@ cd "$scratch"
 printf 'short' > short.txt
 head -c 5000 /dev/zero | tr '\0' 'x' > text.txt
 touch file
+mkdir folder taken taken/timeline.svg
+ln -s loop folder/loop
+printf 'late' > "$(printf 'odd\nname')"
 
 failures=0
 cases=0
+long=$(printf 'x%.0s' {1..300})
+
+contents() { find . ! -name output ! -name errors | sort; }
+before=$(contents)
 
 # refuse <part of the message> <argument>...
 refuse() {
@@ -22,7 +29,8 @@ refuse() {
   shift
   cases=$((cases + 1))
   timeout 20 "$program" "$@" >output 2>errors || code=$?
-  if [[ $code -ne 2 || -s output || $(wc -l <errors) -ne 1 ]] || ! grep -qF -- "$expected" errors; then
+  if [[ $code -ne 2 || -s output || $(wc -l <errors) -ne 1 || $(contents) != "$before" ]] ||
+    ! grep -qF -- "$expected" errors; then
     failures=$((failures + 1))
     echo "arguments: $*"
     echo "  expected exit code 2 and one line with: $expected"
@@ -71,8 +79,20 @@ refuse "--temperature: '-1'" --temperature -1
 refuse "--no-such-option" --no-such-option
 refuse "stray" stray
 refuse "--steps" --steps
-refuse "the folder 'file/below' cannot be written to" --out file/below
-refuse "the folder 'file' cannot be written to" --out file
+refuse "the folder 'file/below' cannot be written to" --text text.txt --out file/below
+refuse "the folder 'file' cannot be written to" --text text.txt --out file
+refuse "the folder 'taken' cannot be written to" --text text.txt --out taken
+refuse "the folder '$long' cannot be written to" --text text.txt --out "$long"
+refuse "the folder 'new/$long' cannot be written to" --text text.txt --out "new/$long"
+refuse "there is no file or folder 'folder/loop'" --text folder/loop
+refuse "the text has 0 bytes" --text folder
+refuse "the text has 5 bytes" --text short.txt --out new/folder
+refuse "the text has 4 bytes" --text "$(printf 'odd\nname')"
+refuse 'there is no file or folder '"'"'a\x0ab\x1bc'"'" --text "$(printf 'a\nb\033c')"
+refuse "stray" "$(printf 'stray\nmore')"
+refuse "--bucket: '0.0001' is not a number in [0.001," --bucket 0.0001
+refuse "--eps: 1e-40 is less than 1.17549e-38, the smallest normal number of f32" --eps 1e-40
+refuse "--steps: '00' is not a whole number from 1" --steps 00
 refuse "TiB on each rank" --width 65536 --heads 1 --layers 1000 --context 65536 --batch 1000000
 
 echo "$cases cases, $failures failed"

@@ -58,7 +58,7 @@ std::vector<rank_result<T>> small_run(const Engine& engine, const training_confi
     communicator gradients(wrap(rank.world().duplicate()), out.traffic);
     communicator metrics(wrap(rank.world().duplicate()), other);
     trainer<T, communicator> t(gradients, metrics, config);
-    upload(t.compute(), t.model().parameters(), hashed_parameters<T>(t.model().layout()));
+    test::upload(t.compute(), t.model().parameters(), hashed_parameters<T>(t.model().layout()));
     out.before = rank.device().memory();
     const auto keep = [&out](const step_metrics& m) {
       CHECK(m.step == out.loss.size());
@@ -77,7 +77,7 @@ std::vector<rank_result<T>> small_run(const Engine& engine, const training_confi
     for (const step_metrics& m : t.finish()) keep(m);
     out.after = rank.device().memory();
     out.work = rank.device().work_done();
-    out.parameters = download(t.compute(), t.model().parameters());
+    out.parameters = test::download(t.compute(), t.model().parameters());
     return out;
   });
 }

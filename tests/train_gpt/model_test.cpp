@@ -79,6 +79,22 @@ TEST_CASE("backward announces gradients only once they are final") {
   CHECK(last == f.model.layout().size());
 }
 
+TEST_CASE("backward announces gradients after each half of a block") {
+  fixture f;
+  std::vector<std::size_t> announced;
+  f.gradients([&](std::size_t count) { announced.push_back(count); });
+  const std::size_t c = tiny.width;
+  const std::size_t mlp = 2 * 4 * c * c + 5 * c + 2 * c;
+  const std::size_t attention = 4 * c * c + 4 * c + 2 * c;
+  std::vector<std::size_t> expected = {tiny.vocabulary * c + 2 * c};
+  for (std::size_t l = 0; l < tiny.layers; ++l) {
+    expected.push_back(expected.back() + mlp);
+    expected.push_back(expected.back() + attention);
+  }
+  expected.push_back(expected.back() + (tiny.context + tiny.vocabulary) * c);
+  CHECK(announced == expected);
+}
+
 TEST_CASE("gradients add up over micro-batches") {
   fixture f;
   const auto once = f.gradients([](std::size_t) {});

@@ -88,6 +88,28 @@ TEST_CASE("options are read") {
   CHECK(c.schedule.minimum == 1e-3);
 }
 
+TEST_CASE("whole numbers are decimal, whatever they begin with") {
+  const auto o = parse({"--steps", "010", "--context", "08", "--warmup", "007", "--seed", "00"});
+  REQUIRE(o);
+  CHECK(o->steps == 10);
+  CHECK(o->model.context == 8);
+  CHECK(o->warmup == 7);
+  CHECK(o->seed == 0);
+  CHECK_THROWS_AS(static_cast<void>(parse({"--steps", "000"})), usage_error);
+  CHECK_THROWS_AS(static_cast<void>(parse({"--steps", ""})), usage_error);
+  CHECK_THROWS_AS(static_cast<void>(parse({"--steps", "0x10"})), usage_error);
+}
+
+TEST_CASE("the default batch suits one to four ranks") {
+  for (const char* ranks : {"1", "2", "3", "4"}) CHECK_NOTHROW(parse({"--ranks", ranks}));
+}
+
+TEST_CASE("an epsilon that the precision cannot hold is refused") {
+  CHECK_THROWS_AS(static_cast<void>(parse({"--eps", "1e-39"})), usage_error);
+  CHECK_NOTHROW(parse({"--eps", "1e-39", "--precision", "f64"}));
+  CHECK_THROWS_AS(static_cast<void>(parse({"--eps", "1e-309", "--precision", "f64"})), usage_error);
+}
+
 TEST_CASE("few steps and a low rate need no other option") {
   const auto o = parse({"--steps", "3", "--lr", "1e-6"});
   REQUIRE(o);

@@ -116,6 +116,64 @@ TEST_CASE("a dry session holds, does and sends what a real one does") {
   }
 }
 
+TEST_CASE("evaluations are not counted as work of the steps") {
+  options o = small_options();
+  const outcome without = train(rondel::threads{.ranks = 3}, o);
+  o.eval_every = 7;
+  const outcome with = train(rondel::threads{.ranks = 3}, o);
+  CHECK(losses(with) == losses(without));
+  for (std::size_t r = 0; r < 3; ++r) {
+    const rondel::work_total& a = with.ranks[r].work;
+    const rondel::work_total& b = without.ranks[r].work;
+    CHECK(a.launches == b.launches);
+    CHECK(a.flops == doctest::Approx(b.flops).epsilon(1e-12));
+    CHECK(a.bytes_read == b.bytes_read);
+    CHECK(a.bytes_written == b.bytes_written);
+  }
+}
+
+TEST_CASE("a model learns more than which byte follows which") {
+  options o = small_options();
+  o.steps = 150;
+  const outcome r = train(rondel::threads{.ranks = 2}, o);
+  CHECK(r.bigram_held_out_loss > 0.4);
+  CHECK(r.held_out_loss < r.bigram_held_out_loss - 0.3);
+}
+
+TEST_CASE("a run that diverges says so") {
+  options o = small_options();
+  o.learning_rate = 1e9;
+  o.warmup = 0;
+  for (const int ranks : {1, 2}) {
+    for (const auto mode : {rondel::stream_mode::immediate, rondel::stream_mode::worker}) {
+      CHECK_THROWS_AS(train(rondel::threads{.ranks = ranks, .streams = mode}, o), diverged);
+    }
+  }
+}
+
+TEST_CASE("each rank sends what its blocks of the buckets ask for") {
+  for (const int ranks : {1, 2, 3, 4}) {
+    CAPTURE(ranks);
+    options o = small_options();
+    o.bucket = 0.005;
+    const outcome r = train(rondel::simulated{.ranks = ranks}, o);
+    const auto expected = expected_bytes_sent(o, r);
+    for (std::size_t i = 0; i < r.ranks.size(); ++i) {
+      CHECK(r.ranks[i].gradient_traffic.bytes(rondel::direction::sent) == expected[i]);
+    }
+    CHECK(describe_traffic(o, r).find("difference 0\n") != std::string::npos);
+  }
+}
+
+TEST_CASE("a report of an incomplete recording has no sums") {
+  rondel::timeline recorder(2);
+  static_cast<void>(
+      train(rondel::threads{.ranks = 2, .recorder = &recorder}, small_options(), &recorder));
+  const std::string text = describe_overlap(recorder);
+  CHECK(text.find("no room for") != std::string::npos);
+  CHECK(text.find("exposed") == std::string::npos);
+}
+
 TEST_CASE("the parts of a rank's memory add up to its peak but for the batch and scalars") {
   const options o = small_options();
   const outcome r = train(rondel::threads{.ranks = 2}, o);

@@ -8,8 +8,9 @@ trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
 
 for i in $(seq 400); do echo "line $((i % 7)): the quick brown fox jumps over $((i % 5)) lazy dogs"; done > text.txt
-small=(--text text.txt --layers 1 --heads 2 --width 16 --context 16 --batch 12 --steps 30 --warmup 3
-       --log-every 10 --sample-length 20 --eval-windows 20)
+common=(--text text.txt --layers 1 --heads 2 --width 16 --context 16 --batch 12 --sample-length 20
+        --log-every 10 --eval-windows 20)
+small=("${common[@]}" --steps 30 --warmup 3)
 
 fail() {
   echo "$1"
@@ -23,16 +24,20 @@ expect() {
   for pattern in "$@"; do grep -qE -- "$pattern" output || fail "the output has no line with: $pattern"; done
 }
 
-run() {
-  "$program" "${small[@]}" "$@" >output 2>errors || fail "train_gpt ${small[*]} $* failed"
+run_common() {
+  "$program" "${common[@]}" "$@" >output 2>errors || fail "train_gpt ${common[*]} $* failed"
   [[ ! -s errors ]] || fail "there are errors"
+}
+
+run() {
+  run_common --steps 30 --warmup 3 "$@"
 }
 
 "$program" --help >output 2>errors || fail "no help"
 for option in text holdout layers heads width context precision steps batch accumulation lr min-lr warmup \
   weight-decay beta1 beta2 eps clip seed ranks engine streams bucket memory-limit log-every quiet eval-every \
   eval-windows sample-length temperature top-k prompt out trace-steps; do
-  expect "^  --$option( |$)"
+  expect "^ +--$option( |,|$)"
 done
 
 for mode in "--streams worker" "--streams immediate" "--precision f64" "--ranks 1" "--ranks 3" "--accumulation 2"; do
@@ -45,6 +50,10 @@ for mode in "--streams worker" "--streams immediate" "--precision f64" "--ranks 
   [[ $(head -c 4 shown/timeline.svg) == "<svg" || $(head -c 5 shown/timeline.svg) == "<?xml" ]] || fail "no picture"
   [[ $(head -c 1 shown/trace.json) == "{" || $(head -c 1 shown/trace.json) == "[" ]] || fail "no trace"
 done
+
+# With more steps it beats the bigram model.
+run_common --trace-steps 0 --steps 300 --lr 0.01
+expect 'nats below the bigram'
 
 # The same run twice prints the same losses and the same sample.
 steady() { grep -E '^  \||held|model' output | grep -v tokens/s; }
@@ -62,7 +71,30 @@ if grep -q 'this model' output; then fail "a dry run shows losses"; fi
 run --quiet
 if grep -q '^step' output; then fail "--quiet prints progress"; fi
 
+# A whole number may begin with zeros.
+run_common --trace-steps 0 --steps 010
+expect '^training +10 steps of 12 sequences on 2 ranks' 'step +10/10 '
+
+run --trace-steps 0 --temperature 0 --quiet
+expect '^sample, the likeliest byte each time$'
+
+# Failures while it runs: exit code 1 and one line.
+lost() {
+  [[ $1 -eq 1 && $(wc -l <errors) -eq 1 ]] || fail "$2: exit code $1"
+}
+for arguments in "--help" "${small[*]} --trace-steps 0"; do
+  code=0
+  # shellcheck disable=SC2086  # words
+  "$program" $arguments >/dev/full 2>errors || code=$?
+  lost "$code" "a full standard output"
+  grep -q 'cannot write to standard output' errors || fail "the error does not say so"
+done
+code=0
+"$program" "${small[@]}" --trace-steps 0 --lr 1e9 >output 2>errors || code=$?
+lost "$code" "a diverged run"
+grep -qE 'training diverged at step [0-9]+: .* is not finite \(try a lower --lr\)$' errors || fail "the error does not say so"
+
 code=0
 "$program" "${small[@]}" --memory-limit 0.1 >output 2>errors || code=$?
-[[ $code -eq 1 && $(wc -l <errors) -eq 1 ]] || fail "too little memory: exit code $code"
+lost "$code" "too little memory"
 grep -q 'out of device memory' errors || fail "the error does not say so"

@@ -5,6 +5,7 @@
 #include "generate.hpp"
 
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <numeric>
 #include <set>
@@ -23,10 +24,11 @@ byte_text bytes(std::string_view text) { return {text.begin(), text.end()}; }
 
 // A folder for one test, removed with it.
 struct scratch_folder {
-  fs::path path = fs::temp_directory_path() / ("train_gpt_text_test_" + std::to_string(counter()));
+  fs::path path;
   scratch_folder() {
-    fs::remove_all(path);
-    fs::create_directories(path);
+    std::string name = (fs::temp_directory_path() / "train_gpt_text_XXXXXX").string();
+    REQUIRE(mkdtemp(name.data()) != nullptr);
+    path = name;
   }
   scratch_folder(const scratch_folder&) = delete;
   scratch_folder& operator=(const scratch_folder&) = delete;
@@ -37,10 +39,6 @@ struct scratch_folder {
     rondel::write_text_file((path / name).string(), text);
   }
   [[nodiscard]] std::string operator/(const char* name) const { return (path / name).string(); }
-
-  static std::size_t counter() {
-    return std::hash<std::string>()(doctest::getContextOptions()->currentTest->m_name);
-  }
 };
 
 }  // namespace
@@ -58,6 +56,26 @@ TEST_CASE("files come in the given order and those of a folder by path") {
   const loaded_text text = load_text({folder / "last", folder / "a"});
   CHECK(text.bytes == bytes("lastone two three "));
   CHECK(text.files == 4);
+}
+
+TEST_CASE("what is no file below a folder is passed over") {
+  const scratch_folder folder;
+  folder.write("a/text", "text");
+  fs::create_symlink("loop", folder / "a/loop");
+  fs::create_symlink("nowhere", folder / "a/broken");
+  CHECK(load_text({folder / "a"}).bytes == bytes("text"));
+  CHECK_THROWS_AS(static_cast<void>(load_text({folder / "a/loop"})), usage_error);
+}
+
+TEST_CASE("the limit counts all text, but not what is passed over") {
+  const scratch_folder folder;
+  folder.write("a/1", "12345");
+  folder.write("a/2", "67890");
+  folder.write("a/binary", std::string(100, '\0'));
+  folder.write("a/late", "ab" + std::string(1, '\0'));
+  CHECK(load_text({folder / "a"}, 10).bytes == bytes("1234567890"));
+  CHECK_THROWS_AS(static_cast<void>(load_text({folder / "a"}, 9)), usage_error);
+  CHECK_THROWS_AS(static_cast<void>(load_text({folder / "a/1", folder / "a/1"}, 9)), usage_error);
 }
 
 TEST_CASE("a missing and an empty file are named") {
@@ -147,6 +165,10 @@ TEST_CASE("texts whose bigram loss is known") {
 
 TEST_CASE("what is not printable is escaped") {
   CHECK(printable(bytes("a\tb\n\x01\xff\\")) == "a  b\n\\x01\\xff\\");
+}
+
+TEST_CASE("a message is one line") {
+  CHECK(one_line("a\nb\tc\x1b\x7f \xc3\xa4") == "a\\x0ab\\x09c\\x1b\\x7f \xc3\xa4");
 }
 
 TEST_CASE("sampling takes tokens by their share") {

@@ -3,10 +3,13 @@
 #include <rondel/comm/faulty.hpp>
 #include <rondel/core/error.hpp>
 #include <rondel/launch.hpp>
+#include <rondel/trace/timeline.hpp>
 
 #include "harness.hpp"
 
+#include <algorithm>
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -77,7 +80,7 @@ TEST_CASE("the number of micro-batches does not change the losses") {
 }
 
 TEST_CASE("runs agree bit for bit") {
-  for (const int ranks : {1, 2, 3}) {
+  for (const int ranks : {1, 2, 3, 4}) {
     CAPTURE(ranks);
     const auto first = small_run<float>(immediate(ranks), config_for_ranks());
     CHECK(identical(small_run<float>(immediate(ranks), config_for_ranks())[0], first[0]));
@@ -116,6 +119,63 @@ TEST_CASE("a dry run counts what the host holds, does and sends") {
     }
     CHECK(dry[0].loss == std::vector<double>(10, 0.0));
   }
+}
+
+// Immediate streams run in the order of the queue, so what may overlap shows as what comes first.
+TEST_CASE("buckets are averaged while the backward pass goes on") {
+  training_config config = config_for_ranks();
+  config.schedule.steps = 1;
+  config.schedule.warmup = 0;
+  rondel::timeline recorder;
+  rondel::threads engine = immediate(2);
+  engine.recorder = &recorder;
+  small_run<float>(engine, config);
+
+  const parameter_layout layout(config.model);
+  const auto buckets = plan_buckets(layout.size(), sizeof(float), config.bucket_bytes);
+  std::size_t complete = 0;  // before the gradients of the embeddings
+  for (const gradient_bucket& b : buckets) {
+    if (b.offset + b.count <= layout.position().offset) ++complete;
+  }
+  REQUIRE(complete >= 4);
+  for (const int rank : {0, 1}) {
+    CAPTURE(rank);
+    std::vector<double> reductions;
+    double last_down = 0, last_qkv = 0, embedding = 0;
+    for (const rondel::timeline_lane* lane : recorder.lanes()) {
+      if (lane->rank() != rank) continue;
+      for (const rondel::timeline_span& span : lane->spans()) {
+        const std::string name = span.name;
+        if (lane->name() == "communication") reductions.push_back(span.begin);
+        if (name == "down dW") last_down = span.begin;
+        if (name == "qkv dW") last_qkv = span.begin;
+        if (name == "embedding backward") embedding = span.begin;
+      }
+    }
+    const auto before = [&](double time) {
+      return static_cast<std::size_t>(
+          std::count_if(reductions.begin(), reductions.end(), [=](double t) { return t < time; }));
+    };
+    CHECK(reductions.size() == buckets.size() + 1);  // and the loss
+    CHECK(before(last_down) >= complete / 2);
+    CHECK(before(last_qkv) > before(last_down));
+    CHECK(before(embedding) == complete);
+  }
+}
+
+TEST_CASE("a step's work is that of its matrix products and little more") {
+  training_config config;
+  config.batch = 8;
+  config.schedule.steps = 1;
+  const auto dry = small_run<float>(rondel::simulated{}, config);
+  // Three products a weight, forward and twice backward, of a multiply and an addition; attention
+  // has two products forward and four backward, and sees half of the pairs and the diagonal.
+  const double layers = 4, width = 128, context = 128, vocabulary = 256;
+  const double rows = 8 * context;
+  const double products = 6 * rows * (12 * layers * width * width + vocabulary * width);
+  const double attention = 12 * layers * width * rows * (context + 1) / 2;
+  CHECK(dry[0].work.flops > products + attention);
+  CHECK(dry[0].work.flops < 1.05 * (products + attention));
 }
 
 TEST_CASE("steps allocate no device memory") {
@@ -217,11 +277,20 @@ TEST_CASE("the logits of a shorter context are those of the same tokens in a bat
     auto metrics = rank.world().duplicate();
     using communicator = std::remove_cvref_t<decltype(rank.world())>;
     trainer<double, communicator> t(rank.world(), metrics, config);
-    const auto tokens = test::hashed_tokens(8, 3, config.model.vocabulary);
-    const auto all = t.next_logits(tokens);
-    CHECK(all.size() == 32);
-    const auto part = t.next_logits(std::span(tokens).first(7));
-    CHECK(part != all);
-    CHECK(t.next_logits(std::span(tokens).first(7)) == part);
+    test::upload(t.compute(), t.model().parameters(),
+                 test::hashed_parameters<double>(t.model().layout()));
+    const auto tokens = test::hashed_tokens(9, 3, config.model.vocabulary);
+    rondel::device_array<std::int32_t, rondel::host_device> ids(rank.device(), t.compute(), 9);
+    test::upload(t.compute(), ids.span(), tokens);
+    t.model().forward(t.compute(), ids.span(), {.batch = 1, .length = 8});
+    const auto all = test::download(t.compute(), t.model().logits().first(8 * 32));
+    for (std::size_t length = 1; length <= 8; ++length) {
+      CAPTURE(length);
+      const auto one = t.next_logits(std::span(tokens).first(length));
+      REQUIRE(one.size() == 32);
+      for (std::size_t i = 0; i < one.size(); ++i) {
+        CHECK(one[i] == doctest::Approx(all[(length - 1) * 32 + i]).epsilon(1e-12));
+      }
+    }
   });
 }
