@@ -27,13 +27,14 @@ TEST_CASE("operations match when everything that ranks agree on does") {
   same.reduction = name.c_str();
   CHECK(matches(base, same));
 
-  std::vector<operation> different(6, base);
+  std::vector<operation> different(7, base);
   different[0].kind = operation_kind::reduce_scatter;
   different[1].type = dtype::i32;
   different[2].reduction = "max";
   different[3].root = 0;
   different[4].count = 1025;
   different[5].layout = 1;
+  different[6].in_rank_order = true;
   for (const operation& other : different) {
     CAPTURE(to_string(other));
     CHECK_FALSE(matches(base, other));
@@ -44,6 +45,9 @@ TEST_CASE("operations match when everything that ranks agree on does") {
 
 TEST_CASE("operations for a reader") {
   CHECK(to_string(base) == "all_reduce(sum, 1024 x f32)");
+  operation ordered = base;
+  ordered.in_rank_order = true;
+  CHECK(to_string(ordered) == "all_reduce(sum in rank order, 1024 x f32)");
   CHECK(to_string(operation{
             .kind = operation_kind::broadcast, .type = dtype::bf16, .root = 2, .count = 7}) ==
         "broadcast(root 2, 7 x bf16)");
@@ -51,7 +55,7 @@ TEST_CASE("operations for a reader") {
         "all_gather(0 x u8)");
   CHECK(to_string(
             operation{.kind = operation_kind::all_to_all, .type = dtype::f64, .layout = 0x12345}) ==
-        "all_to_all(f64, block sizes #9029)");
+        "all_to_all(f64, uneven)");
   CHECK(to_string(operation{.kind = operation_kind::barrier}) == "barrier");
   CHECK(to_string(operation{.kind = operation_kind::send_recv, .count = 3}) == "send_recv");
   CHECK(to_string(operation{}) == "none");
