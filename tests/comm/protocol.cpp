@@ -2,6 +2,8 @@
 #include <rondel/comm/thread_group.hpp>
 #include <rondel/comm/threads.hpp>
 
+#include "random_pause.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -45,20 +47,6 @@ void race(int ranks, std::uint64_t seed, const F& f) {
   }
 }
 
-void pause(std::mt19937_64& random) {
-  switch (random() % 16) {
-    case 0:
-      std::this_thread::sleep_for(std::chrono::microseconds(random() % 200));
-      break;
-    case 1:
-    case 2:
-      std::this_thread::yield();
-      break;
-    default:
-      for (auto i = random() % 64; i > 0; --i) rondel::detail::pause();
-  }
-}
-
 thread_call call_of(int rank, std::uint64_t number) {
   return {rank, false, {.kind = rondel::operation_kind::all_reduce}, number, {{60}}};
 }
@@ -74,11 +62,11 @@ TEST_CASE("meetings do not run into each other") {
       race(ranks, seed, [&](int rank, std::mt19937_64& random) {
         std::uint64_t& mine = shown[static_cast<std::size_t>(rank) * 16];
         for (std::uint64_t turn = 1; turn <= 2000; ++turn) {
-          pause(random);
+          test::random_pause(random);
           mine = turn;  // not atomic: the meeting alone makes it visible
           auto call = call_of(rank, turn);
           group->meet(call, turn, {call.op, &mine}, [&](const auto* seats) {
-            pause(random);
+            test::random_pause(random);
             for (int r = 0; r < ranks; ++r) {
               const auto* theirs = static_cast<const std::uint64_t*>(seats[r].shown.in);
               if (*theirs != turn) ++wrong[static_cast<std::size_t>(rank) * 16];
@@ -130,7 +118,7 @@ TEST_CASE("messages arrive once, whole and in order") {
             recvs.push_back(
                 {from[i], reinterpret_cast<std::byte*>(in[i].data()), in[i].size() * 8});
           }
-          pause(random);
+          test::random_pause(random);
           auto call = call_of(rank, static_cast<std::uint64_t>(round));
           group->exchange(call, sends, recvs);
           for (std::size_t i = 0; i < in.size(); ++i) {
@@ -169,7 +157,7 @@ TEST_CASE("nobody reads memory that its owner has taken back") {
               group->run(call, [&] {
                 group->meet(call, turn, {call.op, &mine}, [&](const auto* seats) {
                   for (int p = 0; p < ranks; ++p) {
-                    pause(random);
+                    test::random_pause(random);
                     const auto* theirs = static_cast<const std::uint64_t*>(seats[p].shown.in);
                     if (*theirs != turn) ++wrong[static_cast<std::size_t>(t) * 16];
                   }

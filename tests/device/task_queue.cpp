@@ -1,5 +1,6 @@
 #include <rondel/device/task_queue.hpp>
 
+#include "random_pause.hpp"
 #include "stream.hpp"
 
 #include <array>
@@ -21,21 +22,6 @@ using rondel::detail::task_queue;
 
 namespace {
 
-// Nothing, a yield, or a short sleep: what makes the other side sleep, wake, or stay awake.
-void pause(std::mt19937& random) {
-  switch (random() % 16) {
-    case 0:
-      std::this_thread::sleep_for(std::chrono::microseconds(random() % 80));
-      break;
-    case 1:
-    case 2:
-      std::this_thread::yield();
-      break;
-    default:
-      break;
-  }
-}
-
 // Counts the living, so that a closure lost or destroyed twice shows.
 struct counted {
   explicit counted(std::atomic<int>& alive) : alive_(&alive) { ++*alive_; }
@@ -50,8 +36,8 @@ struct counted {
 TEST_CASE("one producer, random pauses on both sides, closures of all kinds") {
   for (unsigned seed = 0; seed < 6; ++seed) {
     CAPTURE(seed);
-    std::mt19937 random(seed);
-    std::mt19937 worker_random(seed + 100);
+    std::mt19937_64 random(seed);
+    std::mt19937_64 worker_random(seed + 100);
     std::atomic<int> alive{0};
     std::vector<int> seen;
     constexpr int tasks = 4000;
@@ -64,7 +50,7 @@ TEST_CASE("one producer, random pauses on both sides, closures of all kinds") {
             break;
           case 1:
             queue.push(task([&seen, &worker_random, i] {
-              pause(worker_random);
+              test::random_pause(worker_random);
               seen.push_back(i);
             }));
             break;
@@ -81,7 +67,7 @@ TEST_CASE("one producer, random pauses on both sides, closures of all kinds") {
             }));
           }
         }
-        pause(random);
+        test::random_pause(random);
         if (random() % 500 == 0) {
           queue.drain();
           CHECK(queue.idle());
@@ -107,10 +93,10 @@ TEST_CASE("several producers keep their own order and lose nothing") {
     std::vector<std::thread> threads;
     for (unsigned p = 0; p < producers; ++p) {
       threads.emplace_back([&queue, &mine = seen[p], p] {
-        std::mt19937 random(p);
+        std::mt19937_64 random(p);
         for (int i = 0; i < tasks; ++i) {
           queue.push(task([&mine, i] { mine.push_back(i); }));
-          if (p == 0) pause(random);  // the others push as fast as they can
+          if (p == 0) test::random_pause(random);  // the others push as fast as they can
         }
       });
     }
