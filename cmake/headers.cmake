@@ -36,6 +36,7 @@ set(RONDEL_HEADERS
   include/rondel/core/reduction.hpp
   include/rondel/core/seconds.hpp
   include/rondel/core/source_location.hpp
+  include/rondel/core/sync.hpp
   include/rondel/core/text.hpp
   include/rondel/core/version.hpp
   include/rondel/core/work.hpp

@@ -1,5 +1,5 @@
 #pragma once
-#include <rondel/comm/thread_world.hpp>
+#include <rondel/core/sync.hpp>
 
 #include <chrono>
 #include <random>
@@ -19,7 +19,7 @@ inline void random_pause(std::mt19937_64& random) {
       std::this_thread::yield();
       break;
     default:
-      for (auto i = random() % 64; i > 0; --i) rondel::detail::pause();
+      for (auto i = random() % 64; i > 0; --i) rondel::detail::sync::pause();
   }
 }
 

@@ -3,16 +3,15 @@
 #include <rondel/comm/thread_world.hpp>
 #include <rondel/core/error.hpp>
 #include <rondel/core/operation.hpp>
+#include <rondel/core/sync.hpp>
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -69,7 +68,7 @@ class thread_group {
   template <class Body>
   void run(const thread_call& call, const Body& body) {
     auto& doing = world_->doing(world_rank(call.rank));
-    std::atomic<std::uint64_t>& side = call.host ? doing.host : doing.stream;
+    sync::atomic<std::uint64_t>& side = call.host ? doing.host : doing.stream;
     side.store(pack(call, true), std::memory_order_relaxed);
     try {
       body();
@@ -151,7 +150,7 @@ class thread_group {
   template <class Ready>
   void await(thread_call& call, int peer, const Ready& ready) {
     if (ready()) return;
-    const std::atomic<presence_state>& presence = at(states_, peer).presence;
+    const sync::atomic<presence_state>& presence = at(states_, peer).presence;
     (void)world_->wait(
         call.left, [&] { return ready() || presence.load(std::memory_order_seq_cst) != present; });
     if (ready()) return;
@@ -173,16 +172,16 @@ class thread_group {
 
  private:
   struct alignas(128) seat {
-    std::atomic<std::uint64_t> arrived{0};
-    std::atomic<std::uint64_t> departed{0};
-    card shown;  // written before `arrived`, read until `departed`
+    sync::atomic<std::uint64_t> arrived{0};
+    sync::atomic<std::uint64_t> departed{0};
+    sync::plain<card> shown;  // written before `arrived`, read until `departed`
   };
 
   enum presence_state : std::uint8_t { present, left_away, unwound_away };
 
   struct alignas(128) state {
-    std::atomic<int> moving{0};  // the rank's host and its streams may move at the same time
-    std::atomic<presence_state> presence{present};
+    sync::atomic<int> moving{0};  // the rank's host and its streams may move at the same time
+    sync::atomic<presence_state> presence{present};
   };
 
   // A single-producer single-consumer ring of messages on their way.
@@ -192,9 +191,9 @@ class thread_group {
       const std::byte* data = nullptr;
       std::size_t size = 0;
     };
-    std::atomic<std::uint64_t> posted{0};
-    std::atomic<std::uint64_t> taken{0};
-    std::array<entry, capacity> entries;
+    sync::atomic<std::uint64_t> posted{0};
+    sync::atomic<std::uint64_t> taken{0};
+    std::array<sync::plain<entry>, capacity> entries;
   };
 
   template <class T>
@@ -234,13 +233,13 @@ class thread_group {
   template <class F>
   void moving(const thread_call& call, const F& f) {
     struct mover {
-      explicit mover(std::atomic<int>& count) noexcept : count_(count) {
+      explicit mover(sync::atomic<int>& count) noexcept : count_(count) {
         count_.fetch_add(1, std::memory_order_seq_cst);
       }
       mover(const mover&) = delete;
       mover& operator=(const mover&) = delete;
       ~mover() { count_.fetch_sub(1, std::memory_order_release); }
-      std::atomic<int>& count_;
+      sync::atomic<int>& count_;
     };
     const mover counted(at(states_, call.rank).moving);
     check_world(call);
@@ -251,7 +250,7 @@ class thread_group {
     world_->fail(world_rank(rank), reason);
     for (int peer = 0; peer < size(); ++peer) {
       while (at(states_, peer).moving.load(std::memory_order_seq_cst) != 0) {
-        std::this_thread::yield();
+        sync::yield();
       }
     }
   }

@@ -1,9 +1,9 @@
 #pragma once
 #include <rondel/comm/thread_group.hpp>
 #include <rondel/core/seconds.hpp>
+#include <rondel/core/sync.hpp>
 #include <rondel/core/text.hpp>
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -21,13 +21,13 @@ struct thread_member {
   std::shared_ptr<thread_group> group;
   int rank;
   seconds timeout;
-  thread_call current;                   // between begin and end
-  std::atomic<bool> unwound{false};      // taken away by an exception
-  std::uint64_t calls = 0;               // begun
-  std::uint64_t meetings = 0;            // of the device's operations
-  std::uint64_t host_meetings = 0;       // of the host's
-  std::uint64_t tickets = 0;             // pieces of work queued
-  std::atomic<std::uint64_t> served{0};  // pieces of work done
+  thread_call current;                    // between begin and end
+  sync::atomic<bool> unwound{false};      // taken away by an exception
+  std::uint64_t calls = 0;                // begun
+  std::uint64_t meetings = 0;             // of the device's operations
+  std::uint64_t host_meetings = 0;        // of the host's
+  std::uint64_t tickets = 0;              // pieces of work queued
+  sync::atomic<std::uint64_t> served{0};  // pieces of work done
 };
 
 // A call that a stream has queued. If the stream fails first and drops it, the peers wait for

@@ -1,33 +1,21 @@
 #pragma once
 #include <rondel/core/error.hpp>
 #include <rondel/core/seconds.hpp>
+#include <rondel/core/sync.hpp>
 
-#include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 namespace rondel::detail {
 
-inline void pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
 // How long one call may still wait. The clock starts with the first wait that takes time, so
 // calls whose peers are there do not read it.
 struct patience {
-  using clock = std::chrono::steady_clock;
+  using clock = sync::clock;
 
   seconds timeout;
   clock::time_point end{};
@@ -50,13 +38,14 @@ class thread_world {
   // What a rank is in, or did last; for messages only. The host and the streams of a rank may
   // each be in a call.
   struct alignas(64) activity {
-    std::atomic<std::uint64_t> stream{0}, host{0};
-    std::atomic<bool> silent{false};
+    sync::atomic<std::uint64_t> stream{0}, host{0};
+    sync::atomic<bool> silent{false};
   };
 
   // More ranks than cores must not spin: the one waited for needs the core.
   explicit thread_world(int ranks)
-      : spins_(static_cast<unsigned>(ranks) <= std::thread::hardware_concurrency() ? 2000 : 0),
+      : spins_(static_cast<unsigned>(ranks) <= sync::thread::hardware_concurrency() ? sync::spins
+                                                                                    : 0),
         activities_(std::make_unique<activity[]>(static_cast<std::size_t>(ranks))),
         stream_failures_(static_cast<std::size_t>(ranks)) {}
 
@@ -131,13 +120,13 @@ class thread_world {
   [[nodiscard]] bool wait(patience& left, const Ready& ready) {
     for (int i = 0; i < spins_; ++i) {
       if (ready()) return true;
-      pause();
+      sync::pause();
     }
     left.start();
-    for (int i = 0; i < 100; ++i) {
+    for (int i = 0; i < sync::yields; ++i) {
       if (ready()) return true;
       if (failed()) return ready();
-      std::this_thread::yield();
+      sync::yield();
     }
     for (;;) {
       {
@@ -155,13 +144,13 @@ class thread_world {
 
  private:
   struct sleeper {
-    explicit sleeper(std::atomic<int>& count) noexcept : count_(count) {
+    explicit sleeper(sync::atomic<int>& count) noexcept : count_(count) {
       count_.fetch_add(1, std::memory_order_seq_cst);
     }
     sleeper(const sleeper&) = delete;
     sleeper& operator=(const sleeper&) = delete;
     ~sleeper() { count_.fetch_sub(1, std::memory_order_seq_cst); }
-    std::atomic<int>& count_;
+    sync::atomic<int>& count_;
   };
 
   // A change between the last look and the sleep costs at most this; it is also how soon a
@@ -170,11 +159,11 @@ class thread_world {
 
   int spins_;
   std::unique_ptr<activity[]> activities_;
-  std::atomic<std::uint64_t> groups_{0};
-  std::atomic<bool> failed_{false};
-  std::atomic<int> sleepers_{0};
-  std::mutex mutex_;
-  std::condition_variable condition_;
+  sync::atomic<std::uint64_t> groups_{0};
+  sync::atomic<bool> failed_{false};
+  sync::atomic<int> sleepers_{0};
+  sync::mutex mutex_;
+  sync::condition_variable condition_;
   int first_rank_ = -1;
   std::string first_reason_;
   std::vector<std::string> stream_failures_;

@@ -1,13 +1,12 @@
 #pragma once
 #include <rondel/core/device_span.hpp>
+#include <rondel/core/sync.hpp>
 #include <rondel/core/work.hpp>
 #include <rondel/device/accounts.hpp>
 #include <rondel/device/concepts.hpp>
 #include <rondel/device/task_queue.hpp>
 #include <rondel/trace/timeline.hpp>
 
-#include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -16,7 +15,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 
 namespace rondel {
@@ -82,9 +80,9 @@ class host_event {
       passed.notify_all();
     }
     const void* owner;
-    std::atomic<std::uint64_t> passed{0};
-    std::atomic<std::uint64_t> failed_at{UINT64_MAX};
-    std::exception_ptr failure;
+    detail::sync::atomic<std::uint64_t> passed{0};
+    detail::sync::atomic<std::uint64_t> failed_at{UINT64_MAX};
+    detail::sync::plain<std::exception_ptr> failure;
   };
 
   std::shared_ptr<point> point_;
@@ -114,7 +112,7 @@ class host_stream {
         std::uncaught_exceptions() > state_->exceptions) {
       // Work that needs no peer is done within this time, and then there is nobody to wake.
       for (int i = 0; i < 100 && !idle(); ++i) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        detail::sync::sleep_for(std::chrono::milliseconds(1));
       }
       if (!idle()) state_->listener->unwinding();
     }
@@ -239,8 +237,9 @@ class host_stream {
     timeline_lane* lane;
     stream_listener* listener;
     int exceptions = std::uncaught_exceptions();  // more of them destroy the stream: it unwinds
-    std::exception_ptr failure;                   // written by the thread that runs the work, once
-    std::atomic<bool> failed{false};
+    detail::sync::plain<std::exception_ptr>
+        failure;  // written by the thread that runs the work, once
+    detail::sync::atomic<bool> failed{false};
     std::optional<detail::task_queue> queue;  // last: its thread uses all of the above
   };
 

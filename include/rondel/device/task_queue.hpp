@@ -1,12 +1,11 @@
 #pragma once
-#include <atomic>
+#include <rondel/core/sync.hpp>
+
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <new>
-#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -150,13 +149,13 @@ class task_queue {
     }
   }
 
-  std::mutex mutex_;
+  sync::mutex mutex_;
   std::vector<task> ring_;
-  std::uint64_t popped_ = 0;
+  sync::plain<std::uint64_t> popped_ = 0;
   bool stop_ = false;
-  std::atomic<std::uint64_t> pushed_{0};
-  std::atomic<std::uint64_t> done_{0};
-  std::thread worker_;
+  sync::atomic<std::uint64_t> pushed_{0};
+  sync::atomic<std::uint64_t> done_{0};
+  sync::thread worker_;
 };
 
 }  // namespace rondel::detail
