@@ -43,6 +43,8 @@ set(RONDEL_HEADERS
   include/rondel/device/accounts.hpp
   include/rondel/device/array.hpp
   include/rondel/device/concepts.hpp
+  include/rondel/device/dlpack.hpp
+  include/rondel/device/dlpack_abi.hpp
   include/rondel/device/host.hpp
   include/rondel/device/host_kernels.hpp
   include/rondel/device/host_stream.hpp

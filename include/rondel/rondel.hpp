@@ -18,6 +18,7 @@
 #include <rondel/core/file.hpp>
 #include <rondel/core/version.hpp>
 #include <rondel/device/array.hpp>
+#include <rondel/device/dlpack.hpp>
 #include <rondel/device/host.hpp>
 #include <rondel/device/host_kernels.hpp>
 #include <rondel/device/sim.hpp>
