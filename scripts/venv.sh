@@ -17,8 +17,12 @@ use_python_package() {
   fi
   echo "installing $requirement into $folder"
   mkdir -p "$folder"
-  if ! { python3 -m venv "$folder" && "$folder/bin/python3" -m pip install --quiet --retries 1 --timeout 20 \
-    --disable-pip-version-check "$requirement" && "$@"; } >"$log" 2>&1; then
+  if ! {
+    python3 -m venv "$folder" &&
+      "$folder/bin/python3" -m pip install --quiet --retries 1 --timeout 20 --disable-pip-version-check "$requirement" &&
+      hash -r &&
+      "$@"
+  } >"$log" 2>&1; then
     tail -n 5 "$log"
     echo "skipped: $requirement is not installed and cannot be had with pip"
     exit 77
