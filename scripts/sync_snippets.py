@@ -2,11 +2,12 @@
 """Keeps the Markdown files equal to the code and output that they show, and their links alive.
 
 A fenced block that follows one of these comments holds a copy of what the comment names:
-    <!-- snippet: FILE#NAME -->   the lines between two `//! [NAME]` lines of FILE, without their common indent
+    <!-- snippet: FILE#NAME -->   the lines between two `//! [NAME]` lines of FILE, without their common indent;
+                                  of CMake and shell files, between two `#! [NAME]` lines
     <!-- snippet: FILE -->        all of FILE
     <!-- output: FILE -->         all of FILE, the committed output of a program
-Each ```cpp block needs one. Without arguments the blocks are rewritten; --check only compares, and also
-finds relative links and headings that do not exist and regions of tests/docs that no page shows.
+Each ```cpp and ```cmake block needs one. Without arguments the blocks are rewritten; --check only compares,
+and also finds relative links and headings that do not exist and regions of SNIPPETS that no page shows.
 """
 
 import argparse
@@ -18,10 +19,10 @@ import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/*.md", "examples/*/README.md")
-SNIPPET_FOLDER = "tests/docs"
+SNIPPETS = ("tests/docs/*.cpp", "tests/consumer/*")
 SOURCE = re.compile(r"^<!-- (snippet|output): ([^#\s]+)(?:#(\S+))? -->$")
 FENCE = re.compile(r"^```(\S*)$")
-MARK = re.compile(r"^\s*//! \[(\S+)\]$")
+MARK = re.compile(r"^\s*(?://|#)! \[(\S+)\]$")
 LINK = re.compile(r"(?<!\\)\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -96,7 +97,7 @@ def synced(root, text):
                     block = wanted
             except Fault as fault:
                 faults.append((first, str(fault)))
-        elif fence[1] in ("cpp", "c++", "cuda"):
+        elif fence[1] in ("cpp", "c++", "cuda", "cmake"):
             faults.append((first, "this block comes from no compiled file"))
         out += block + ["```"]
     return "\n".join(out) + "\n", faults, used
@@ -162,7 +163,7 @@ def run(root, check):
         for number, fault in sorted(faults):
             print(f"{page.relative_to(root)}:{number}: {fault}")
             count += 1
-    for source in sorted((root / SNIPPET_FOLDER).glob("*.cpp")):
+    for source in sorted(source for pattern in SNIPPETS for source in root.glob(pattern)):
         name = source.relative_to(root).as_posix()
         for region in regions(source):
             if (name, region) not in used:
@@ -176,6 +177,7 @@ def self_test():
     """Each fault must be found, each good page pass, and a rewritten page be good."""
     source = "int a;\n  //! [part]\n  int b;\n    int c;\n  //! [part]\n"
     part = "<!-- snippet: tests/docs/a.cpp#part -->\n```cpp\n"
+    shell = "<!-- snippet: b.sh#part -->\n```sh\nls\n```\n"
     good = "# Head, one\n" + part + "int b;\n  int c;\n```\n[a](docs/b.md) [b](#head-one) `[c](no)`\n"
     bad = [
         good.replace("int c;", "int d;"),
@@ -187,6 +189,8 @@ def self_test():
         good.replace("docs/b.md", "../b.md"),
         good.replace("#head-one", "#head-two"),
         good + "```cpp\nint x;\n```\n",
+        good + "```cmake\nproject(x)\n```\n",
+        good + shell.replace("ls", "cat"),
         good + "<!-- snippet tests/docs/a.cpp -->\n",
         good + "<!-- output: out.txt -->\n```text\n2\n```\n",
         good + "<!-- output: out.txt -->\n\n```text\n1\n```\n",
@@ -196,6 +200,7 @@ def self_test():
     also_good = [
         good + "<!-- output: out.txt -->\n```text\n1\n```\n",
         good + "```sh\nls\n```\n",
+        good + shell,
         good + "```text\n[a](no)\n```\n",
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -204,6 +209,7 @@ def self_test():
         (root / "tests/docs").mkdir(parents=True)
         (root / "docs/b.md").write_text("# B\n")
         (root / "out.txt").write_text("1\n")
+        (root / "b.sh").write_text("#!/bin/sh\n#! [part]\nls\n#! [part]\n")
         (root / "tests/docs/a.cpp").write_text(source)
 
         def faults(page, check=True):

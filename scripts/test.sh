@@ -49,7 +49,7 @@ main() {
   done
 
   require "$install" ccache clang clang-format cmake doxygen g++ git libclang-rt-dev llvm ninja-build python3 \
-    doctest-dev libbenchmark-dev libeigen3-dev libcli11-dev nlohmann-json3-dev
+    doctest-dev libbenchmark-dev libcli11-dev libdlpack-dev libeigen3-dev nlohmann-json3-dev python3-venv
 
   for lane in "${lanes[@]}"; do
     case $lane in

@@ -41,6 +41,57 @@ TEST_CASE("device") {
   CHECK(device.work_done().launches == 3);
 }
 
+// Stands for an extension module: what it is given comes from a capsule of another library.
+TEST_CASE("dlpack") {
+  std::array<float, 6> values{1, 2, 3, 4, 5, 6};
+  std::array<std::int64_t, 2> shape{2, 3}, strides{3, 1};
+  static int returned = 0;
+  rondel::dlpack::managed_tensor_versioned lent{
+      .version = {1, 0},
+      .manager_ctx = nullptr,
+      .deleter = [](rondel::dlpack::managed_tensor_versioned*) { ++returned; },
+      .flags = 0,
+      .dl_tensor = {values.data(),
+                    {rondel::dlpack::device_kind::cpu, 0},
+                    2,
+                    rondel::dlpack::type_of<float>,
+                    shape.data(),
+                    strides.data(),
+                    0}};
+  void* const capsule_pointer = &lent;
+
+  rondel::host_device device;
+  auto stream = device.make_stream();
+  {
+    //! [from_dlpack]
+    // What a capsule named "dltensor_versioned" points to; one named "dltensor" holds a
+    // managed_tensor.
+    auto* given = static_cast<rondel::dlpack::managed_tensor_versioned*>(capsule_pointer);
+    const rondel::borrowed_tensor tensor = rondel::from_dlpack(device, given);
+    stream.launch({.name = "double"}, [x = tensor.span<float>()] {
+      for (std::size_t i = 0; i < x.size(); ++i) x.data()[i] *= 2;
+    });
+    stream.synchronize();  // before the tensor dies, which ends the loan
+    //! [from_dlpack]
+  }
+  CHECK(values == std::array<float, 6>{2, 4, 6, 8, 10, 12});
+  CHECK(returned == 1);
+
+  //! [to_dlpack]
+  auto array = rondel::make_array<float>(device, stream, 6);
+  stream.launch({.name = "fill"}, [x = array.span()] {
+    for (std::size_t i = 0; i < x.size(); ++i) x.data()[i] = 1;
+  });
+  stream.synchronize();  // a borrower on the host reads at once
+  auto result = rondel::to_dlpack(device, std::move(array), std::array<std::int64_t, 2>{2, 3});
+  void* const capsule_content = result.release();  // the capsule's from here on
+  //! [to_dlpack]
+  CHECK(device.memory().live == 24);
+  rondel::dlpack::end_loan{}(
+      static_cast<rondel::dlpack::managed_tensor_versioned*>(capsule_content));
+  CHECK(device.memory().live == 0);
+}
+
 TEST_CASE("events") {
   //! [events]
   rondel::host_device device;
