@@ -1,12 +1,24 @@
 // A CUDA model of the device concepts. Compile-only: nothing here is run.
 #include <rondel/device/array.hpp>
+#include <rondel/device/dlpack.hpp>
 
 #include "cuda_device.cuh"
+
+template <>
+struct rondel::dlpack_memory<sketch::cuda_device> {
+  static rondel::dlpack::device id(const sketch::cuda_device& d) {
+    return {rondel::dlpack::device_kind::cuda, d.ordinal()};
+  }
+  static bool takes(const sketch::cuda_device& d, rondel::dlpack::device where) {
+    return where == id(d) || where.device_type == rondel::dlpack::device_kind::cuda_managed;
+  }
+};
 
 static_assert(rondel::event<sketch::cuda_event>);
 static_assert(rondel::stream<sketch::cuda_stream>);
 static_assert(rondel::buffer<sketch::cuda_buffer>);
 static_assert(rondel::device<sketch::cuda_device>);
+static_assert(rondel::lending_device<sketch::cuda_device>);
 static_assert(!std::copyable<sketch::cuda_stream> && !std::copyable<sketch::cuda_buffer>);
 
 namespace {
@@ -56,6 +68,9 @@ void use_cuda_device() {
   const auto kernel = [x = x.span()](cudaStream_t s) {
     scale<<<4, 256, 0, s>>>(x.data(), x.size(), 2.0F);
   };
+  const auto lent = rondel::from_dlpack(
+      device, rondel::to_dlpack(device, rondel::make_array<float>(device, compute, 8)).release());
+  compute.copy(rondel::as_writable_bytes(x.span().first(8)), rondel::as_bytes(lent.span<float>()));
   compute.launch(w, kernel);
   compute.record(done);
   copies.wait(done);

@@ -94,8 +94,8 @@ inline std::size_t compact_strides(std::span<const std::int64_t> shape,
 /// A tensor in the memory of another library, lent through DLPack; made by `from_dlpack`.
 ///
 /// Its death ends the loan: the lender's deleter is called, once, at once, on the thread where it
-/// dies. All work that uses the memory must have passed by then. One that was moved from has no
-/// elements.
+/// dies. All work that uses the memory must have passed by then. It is the lender's, so it does not
+/// count in the memory of the device. One that was moved from has no elements.
 class borrowed_tensor {
  public:
   /// As `from_dlpack`.
