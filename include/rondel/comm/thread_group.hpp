@@ -8,7 +8,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -304,7 +303,7 @@ class thread_group {
             world_rank(call.rank));
       }
       moving(call, [&] {
-        if (e.size != 0) std::memcpy(m.data, e.data, e.size);
+        if (e.size != 0) sync::copy(m.data, e.data, e.size);
       });
       c.taken.store(taken + 1, std::memory_order_seq_cst);
       m.progress = thread_message::state::done;

@@ -59,7 +59,7 @@ class thread_world {
 
   // Keeps the words of a stream that failed, for whoever finds that its work will not run.
   void note_stream_failure(int rank, std::string_view reason) noexcept {
-    const std::lock_guard lock(mutex_);
+    const sync::lock_guard lock(mutex_);
     std::string& note = stream_failures_[static_cast<std::size_t>(rank)];
     try {
       if (note.empty()) note = reason;
@@ -68,7 +68,7 @@ class thread_world {
     }
   }
   [[nodiscard]] std::string stream_failure(int rank) {
-    const std::lock_guard lock(mutex_);
+    const sync::lock_guard lock(mutex_);
     return stream_failures_[static_cast<std::size_t>(rank)];
   }
 
@@ -77,7 +77,7 @@ class thread_world {
   // Keeps the first failure; later ones are its consequences.
   void fail(int rank, std::string_view reason) noexcept {
     {
-      const std::lock_guard lock(mutex_);
+      const sync::lock_guard lock(mutex_);
       if (!failed_.load(std::memory_order_relaxed)) {
         first_rank_ = rank;
         try {
@@ -93,7 +93,7 @@ class thread_world {
 
   // Throws as rank `rank`, which is in `operation`. Only after `failed()`.
   [[noreturn]] void throw_peer_failed(int rank, std::string_view operation) {
-    const std::lock_guard lock(mutex_);
+    const sync::lock_guard lock(mutex_);
     throw peer_failed(concat("rank ", rank, " in ", operation, ": rank ", first_rank_,
                              " failed first: ", first_reason_),
                       rank, first_rank_);
@@ -101,7 +101,7 @@ class thread_world {
 
   // The rank that failed first, -1 if none did.
   [[nodiscard]] int first_failed() noexcept {
-    const std::lock_guard lock(mutex_);
+    const sync::lock_guard lock(mutex_);
     return first_rank_;
   }
 
@@ -110,7 +110,7 @@ class thread_world {
   // two sides sees the other.
   void notify() noexcept {
     if (sleepers_.load(std::memory_order_seq_cst) != 0) {
-      { const std::lock_guard lock(mutex_); }
+      { const sync::lock_guard lock(mutex_); }
       condition_.notify_all();
     }
   }
@@ -133,7 +133,7 @@ class thread_world {
         const sleeper counted(sleepers_);
         if (ready()) return true;
         if (!failed()) {
-          std::unique_lock lock(mutex_);
+          sync::unique_lock lock(mutex_);
           condition_.wait_for(lock, nap);
         }
       }

@@ -1,6 +1,8 @@
 #pragma once
 #include <atomic>
 #include <condition_variable>  // also the clocks, at a third of the cost of <chrono>
+#include <cstddef>
+#include <cstring>
 #include <mutex>
 #include <thread>
 
@@ -12,12 +14,18 @@ namespace rondel::detail::sync {
 template <class T>
 using atomic = std::atomic<T>;
 using std::condition_variable;
+using std::lock_guard;
 using std::mutex;
 using std::thread;
+using std::unique_lock;
 
 // What is no atomic itself, and threads hand to each other by one of the above.
 template <class T>
 using plain = T;
+// Copies such memory of a user. No size is 0.
+inline void copy(void* to, const void* from, std::size_t size) noexcept {
+  std::memcpy(to, from, size);
+}
 
 using clock = std::chrono::steady_clock;
 

@@ -100,7 +100,7 @@ class task_queue {
 
   void push(task&& t) {
     {
-      const std::lock_guard lock(mutex_);
+      const sync::lock_guard lock(mutex_);
       const std::uint64_t pushed = pushed_.load(std::memory_order_relaxed);
       if (pushed - popped_ == ring_.size()) grow(pushed);
       ring_[pushed % ring_.size()] = std::move(t);
@@ -138,7 +138,7 @@ class task_queue {
       }
       task current;
       {
-        const std::lock_guard lock(mutex_);
+        const sync::lock_guard lock(mutex_);
         current = std::move(ring_[next % ring_.size()]);
         popped_ = next + 1;
       }
