@@ -107,10 +107,14 @@ class thread_world {
 
   // Wakes whoever sleeps. Follows each change that a peer may wait for; that change and the
   // load here are sequentially consistent, as are their counterparts in `wait`, so one of the
-  // two sides sees the other.
+  // two sides sees the other. Who looked before the change and sleeps after the notification
+  // learns of it from the count.
   void notify() noexcept {
     if (sleepers_.load(std::memory_order_seq_cst) != 0) {
-      { const sync::lock_guard lock(mutex_); }
+      {
+        const sync::lock_guard lock(mutex_);
+        ++wakes_;
+      }
       condition_.notify_all();
     }
   }
@@ -131,11 +135,10 @@ class thread_world {
     for (;;) {
       {
         const sleeper counted(sleepers_);
+        const std::uint64_t seen = wakes();
         if (ready()) return true;
-        if (!failed()) {
-          sync::unique_lock lock(mutex_);
-          condition_.wait_for(lock, nap);
-        }
+        sync::unique_lock lock(mutex_);
+        if (wakes_ == seen && !failed()) condition_.wait_for(lock, nap);
       }
       if (ready()) return true;
       if (failed() || patience::clock::now() > left.end) return ready();
@@ -153,8 +156,12 @@ class thread_world {
     sync::atomic<int>& count_;
   };
 
-  // A change between the last look and the sleep costs at most this; it is also how soon a
-  // sleeper sees a deadline.
+  [[nodiscard]] std::uint64_t wakes() {
+    const sync::lock_guard lock(mutex_);
+    return wakes_;
+  }
+
+  // How soon a sleeper sees a deadline.
   static constexpr std::chrono::microseconds nap{500};
 
   int spins_;
@@ -164,6 +171,7 @@ class thread_world {
   sync::atomic<int> sleepers_{0};
   sync::mutex mutex_;
   sync::condition_variable condition_;
+  std::uint64_t wakes_ = 0;  // notifications of sleepers
   int first_rank_ = -1;
   std::string first_reason_;
   std::vector<std::string> stream_failures_;
