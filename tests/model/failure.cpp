@@ -1,0 +1,169 @@
+// Failures in the midst of meetings: who gives up, leaves, disagrees or comes late.
+#include <rondel/comm/thread_group.hpp>
+#include <rondel/core/error.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ranks.hpp"
+
+#include <doctest/doctest.h>
+
+namespace {
+
+using model::check_found;
+using model::check_holds;
+using model::naps;
+using model::require;
+using model::run_ranks;
+using model::run_threads;
+
+constexpr std::uint64_t many = 100'000;
+
+// Meets as `run` of a communicator would, and takes the memory back when that has failed; who
+// reads it after that is in a race. Returns what it ended with.
+std::string meet_or_give_up(model::thread_group& group, int rank, std::uint64_t turns,
+                            bool host = false, rondel::seconds timeout = model::for_ever) {
+  model::rank_memory mine(group.size());
+  try {
+    for (std::uint64_t turn = 1; turn <= turns; ++turn) {
+      auto call = model::call_of(rank, turn, host);
+      group.run(call, [&] { model::meet_once(group, rank, turn, mine, host, timeout); });
+    }
+    return {};
+  } catch (const rondel::communication_error& e) {
+    mine.in = 0;
+    for (auto& out : mine.out) out = 0;
+    // Whoever comes back shows nothing: a slower rank may still look at the last card.
+    auto again = model::call_of(rank, 99, host);
+    try {
+      group.meet(again, 99, {again.op}, [](const auto&) {});
+      require(false, "a meeting of a failed world");
+    } catch (const rondel::peer_failed&) {
+    }
+    return e.what();
+  }
+}
+
+// Somebody else fails the world at any moment.
+void failure_while_moving(int ranks, std::uint64_t turns) {
+  const auto group = model::make_group(ranks);
+  rondel::detail::sync::thread other([&] { group->world().fail(0, "stopped"); });
+  run_ranks(ranks, [&](int rank) { (void)meet_or_give_up(*group, rank, turns); });
+  other.join();
+}
+
+// The same with the host and the stream of each rank in meetings of their own.
+void failure_of_hosts_and_streams() {
+  const auto group = model::make_group(2);
+  rondel::detail::sync::thread other([&] { group->world().fail(0, "stopped"); });
+  run_ranks(4, [&](int i) { (void)meet_or_give_up(*group, i / 2, 1, i % 2 == 1); });
+  other.join();
+}
+
+void hosts_and_streams() {
+  const auto group = model::make_group(2);
+  run_ranks(4, [&](int i) {
+    require(meet_or_give_up(*group, i / 2, 2, i % 2 == 1).empty(), "failed");
+  });
+}
+
+// Rank 1 makes one call less than rank 0 and leaves.
+void leaves_early(int ranks) {
+  const auto group = model::make_group(ranks);
+  run_ranks(ranks, [&](int rank) {
+    const std::string end = meet_or_give_up(*group, rank, rank == 1 ? 1 : 2);
+    if (rank == 1) {
+      group->leave(rank, false);
+      require(end.empty(), "who leaves has failed: " + end);
+    } else {
+      require(end.find("left the communicator") != std::string::npos, "not told: " + end);
+    }
+  });
+}
+
+// All make their calls and leave at once. Nobody may mind.
+void leave_when_done() {
+  const auto group = model::make_group(3);
+  run_ranks(3, [&](int rank) {
+    const std::string end = meet_or_give_up(*group, rank, 1);
+    group->leave(rank, false);
+    require(end.empty(), "failed: " + end);
+  });
+}
+
+// An exception takes rank 1 away, and whoever handles it says why a little later.
+void unwinds() {
+  const auto group = model::make_group(2);
+  run_threads([&] { require(meet_or_give_up(*group, 0, 1).find("no input") != std::string::npos,
+                            "not the words of who failed"); },
+              [&] {
+                group->leave(1, true);
+                group->world().fail(1, "no input");
+              });
+}
+
+// Rank 1 is gone without a word.
+void vanishes() {
+  const auto group = model::make_group(2);
+  run_threads(
+      [&] {
+        const std::string end = meet_or_give_up(*group, 0, 1, false, {0.001});
+        require(end.find("rank 1 is missing (it has called nothing yet)") != std::string::npos,
+                end);
+      },
+      [&] {
+        group->world().doing(1).silent.store(true);
+        group->leave(1, false);
+      });
+}
+
+// The deadline may pass for whoever waits. Then nobody completes a turn in which others failed
+// with the data of another one, and all memory is safe.
+void deadlines() {
+  const auto group = model::make_group(2);
+  run_ranks(2, [&](int rank) {
+    const std::string end = meet_or_give_up(*group, rank, 2, false, {0.0004});
+    require(end.empty() || end.find("is missing") != std::string::npos ||
+                end.find("failed first") != std::string::npos,
+            end);
+  });
+}
+
+// All ranks have to learn that they disagree.
+void disagree() {
+  const auto group = model::make_group(3);
+  run_ranks(3, [&](int rank) {
+    auto call = model::call_of(rank, 1);
+    if (rank == 1) call.op.kind = rondel::operation_kind::barrier;
+    try {
+      group->run(call, [&] { group->meet(call, 1, {call.op}, [](const auto&) {}); });
+      require(false, "no mismatch");
+    } catch (const rondel::mismatched_operation&) {
+    }
+  });
+}
+
+TEST_CASE("a failure while ranks move data") {
+  check_holds("failure, 2 ranks in 2 meetings", many, {}, [] { failure_while_moving(2, 2); });
+  check_holds("failure, 3 ranks in a meeting", many, {}, [] { failure_while_moving(3, 1); });
+}
+TEST_CASE("hosts and streams at once") {
+  check_holds("hosts and streams of 2 ranks", many, {}, hosts_and_streams);
+  check_holds("failure, hosts and streams of 2 ranks", many, {}, failure_of_hosts_and_streams);
+}
+TEST_CASE("leaving") {
+  check_holds("1 of 2 ranks leaves early", many, {}, [] { leaves_early(2); });
+  check_holds("3 ranks leave when they are done", many, {}, leave_when_done);
+}
+TEST_CASE("ends without words") {
+  check_holds("an exception takes a rank away", many, {.timed_waits = naps::idle}, unwinds);
+  check_holds("a rank vanishes", 1000, {.timed_waits = naps::idle}, vanishes);
+}
+TEST_CASE("deadlines") {
+  check_holds("deadlines of 2 ranks", many, {.timed_waits = naps::anytime}, deadlines);
+}
+TEST_CASE("disagreement") { check_holds("3 ranks disagree", many, {}, disagree); }
+
+}  // namespace
