@@ -2,11 +2,11 @@
 #include <rondel/comm/thread_group.hpp>
 #include <rondel/core/error.hpp>
 
+#include "ranks.hpp"
+
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include "ranks.hpp"
 
 #include <doctest/doctest.h>
 
@@ -64,9 +64,8 @@ void failure_of_hosts_and_streams() {
 
 void hosts_and_streams() {
   const auto group = model::make_group(2);
-  run_ranks(4, [&](int i) {
-    require(meet_or_give_up(*group, i / 2, 2, i % 2 == 1).empty(), "failed");
-  });
+  run_ranks(
+      4, [&](int i) { require(meet_or_give_up(*group, i / 2, 2, i % 2 == 1).empty(), "failed"); });
 }
 
 // Rank 1 makes one call less than rank 0 and leaves.
@@ -96,12 +95,15 @@ void leave_when_done() {
 // An exception takes rank 1 away, and whoever handles it says why a little later.
 void unwinds() {
   const auto group = model::make_group(2);
-  run_threads([&] { require(meet_or_give_up(*group, 0, 1).find("no input") != std::string::npos,
-                            "not the words of who failed"); },
-              [&] {
-                group->leave(1, true);
-                group->world().fail(1, "no input");
-              });
+  run_threads(
+      [&] {
+        require(meet_or_give_up(*group, 0, 1).find("no input") != std::string::npos,
+                "not the words of who failed");
+      },
+      [&] {
+        group->leave(1, true);
+        group->world().fail(1, "no input");
+      });
 }
 
 // Rank 1 is gone without a word.

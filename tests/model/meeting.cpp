@@ -1,10 +1,10 @@
 // The meeting of ranks and the waiting below it.
 #include <rondel/comm/thread_group.hpp>
 
+#include "ranks.hpp"
+
 #include <cstdint>
 #include <string>
-
-#include "ranks.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,6 +1,8 @@
 // The channels: messages between ranks, through rings of four.
 #include <rondel/comm/thread_group.hpp>
 
+#include "ranks.hpp"
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -8,8 +10,6 @@
 #include <list>
 #include <string>
 #include <vector>
-
-#include "ranks.hpp"
 
 #include <doctest/doctest.h>
 

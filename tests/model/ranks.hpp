@@ -2,12 +2,12 @@
 #include <rondel/comm/thread_group.hpp>
 #include <rondel/core/sync.hpp>
 
+#include "scenario.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
-
-#include "scenario.hpp"
 
 // Ranks of the threads engine, for scenarios of its protocols.
 namespace model {

@@ -33,7 +33,10 @@ class explorer {
   explorer(const std::string& name, const settings& rules, const std::function<void()>& scenario)
       : rules_(rules), scenario_(scenario) {
     in_progress.name = name;
-    execution_.plants().set(rules.plants);
+    if (const char* const by_hand = std::getenv("RONDEL_MODEL_PLANT")) {
+      rules_.plants.push_back(parse_plant(by_hand));
+    }
+    execution_.plants().set(rules_.plants);
     std::set_terminate(say_seed_and_abort);
   }
 

@@ -27,8 +27,9 @@ struct findings {
 // or one has failed; with four times as many seeds at most. A scenario starts its threads and
 // joins them, says `require`, and holds nothing that outlives it.
 //
-// Two variables of the environment serve by hand: RONDEL_MODEL_SEED runs that seed alone and
-// prints what it does, RONDEL_MODEL_INTERLEAVINGS replaces the number.
+// Variables of the environment serve by hand: RONDEL_MODEL_SEED runs that seed alone and prints
+// what it does, RONDEL_MODEL_INTERLEAVINGS replaces the number, RONDEL_MODEL_PLANT plants a fault
+// (see `parse_plant`).
 [[nodiscard]] findings explore(const std::string& name, std::uint64_t interleavings,
                                const settings& rules, const std::function<void()>& scenario);
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <fstream>
+#include <stdexcept>
 #include <string_view>
 
 namespace model {
@@ -43,6 +44,21 @@ std::string source_line(const site& where) {
 
 std::string to_string(const site& where) {
   return std::string(file_name(where)) + ":" + std::to_string(where.line);
+}
+
+plant parse_plant(const std::string& words) {
+  const auto space = words.find(' ');
+  const std::string what = words.substr(0, space);
+  const std::string text = space == std::string::npos ? "" : words.substr(space + 1);
+  if (text.empty()) throw std::invalid_argument("a plant is '<what> <text>', not '" + words + "'");
+  if (what == "relaxed") return weaken(text, std::memory_order_relaxed);
+  if (what == "acquire") return weaken(text, std::memory_order_acquire);
+  if (what == "release") return weaken(text, std::memory_order_release);
+  if (what == "acq_rel") return weaken(text, std::memory_order_acq_rel);
+  if (what == "drop") return drop(text);
+  if (what == "split") return split(text);
+  if (what[0] == '+') return add(text, std::stoll(what.substr(1)));
+  throw std::invalid_argument("a plant is relaxed, acquire, ..., not '" + what + "'");
 }
 
 void garden::set(std::vector<plant> plants) {

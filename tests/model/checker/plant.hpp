@@ -43,6 +43,10 @@ struct plant {
   return {.text = std::move(text), .add = value};
 }
 
+// A plant written as "<what> <text>", where <what> is relaxed, acquire, release, acq_rel, drop,
+// split or +<number>. Throws `std::invalid_argument` if it is something else.
+[[nodiscard]] plant parse_plant(const std::string& words);
+
 // Finds the plants that an operation is to suffer.
 class garden {
  public:
