@@ -12,6 +12,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -102,6 +103,44 @@ void failed_stream() {
   });
 }
 
+// Rank 1 loses its communicator in one of three ways. What rank 0 is told tells them apart.
+enum class end_of_rank { leaves, unwinds, vanishes };
+
+void ends(end_of_rank how) {
+  const auto group = model::make_group(2);
+  run_ranks(2, [&](int rank) {
+    std::string end;
+    try {
+      rondel::host_device device;
+      const bool short_of_time = rank == 0 && how == end_of_rank::vanishes;
+      communicator world(group, rank, device,
+                         short_of_time ? rondel::seconds{0.001} : model::for_ever);
+      require(gather(world, rank) == std::vector{0, 1}, "wrong bytes");
+      if (rank == 1) {
+        if (how == end_of_rank::vanishes) world.vanish();
+        if (how != end_of_rank::unwinds) return;
+        throw std::runtime_error("as told");
+      }
+      (void)gather(world, rank);
+    } catch (const std::exception& e) {
+      end = e.what();
+      if (rank == 1) group->world().fail(1, end);
+    }
+    if (rank == 1) return;
+    const char* const expected = how == end_of_rank::leaves    ? "rank 1 has left the communicator"
+                                 : how == end_of_rank::unwinds ? "rank 1 failed first: as told"
+                                                               : "rank 1 is missing";
+    require(end.find(expected) != std::string::npos, end);
+  });
+}
+
+TEST_CASE("ends of a rank") {
+  const model::settings idle{.timed_waits = model::naps::idle};
+  check_holds("a rank leaves its communicator", many, {}, [] { ends(end_of_rank::leaves); });
+  check_holds("an exception takes a communicator", many, idle, [] { ends(end_of_rank::unwinds); });
+  check_holds("a rank vanishes with its communicator", many, idle,
+              [] { ends(end_of_rank::vanishes); });
+}
 TEST_CASE("split and duplicate") {
   check_holds("split of 3 ranks, and an exchange", many, {}, split_and_exchange);
 }

@@ -5,6 +5,7 @@
 #include "ranks.hpp"
 
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -24,10 +25,11 @@ constexpr std::uint64_t many = 100'000;
 // Meets as `run` of a communicator would, and takes the memory back when that has failed; who
 // reads it after that is in a race. Returns what it ended with.
 std::string meet_or_give_up(model::thread_group& group, int rank, std::uint64_t turns,
-                            bool host = false, rondel::seconds timeout = model::for_ever) {
+                            bool host = false, rondel::seconds timeout = model::for_ever,
+                            std::uint64_t first = 1) {
   model::rank_memory mine(group.size());
   try {
-    for (std::uint64_t turn = 1; turn <= turns; ++turn) {
+    for (std::uint64_t turn = first; turn <= turns; ++turn) {
       auto call = model::call_of(rank, turn, host);
       group.run(call, [&] { model::meet_once(group, rank, turn, mine, host, timeout); });
     }
@@ -97,28 +99,62 @@ void unwinds() {
   const auto group = model::make_group(2);
   run_threads(
       [&] {
-        require(meet_or_give_up(*group, 0, 1).find("no input") != std::string::npos,
+        require(meet_or_give_up(*group, 0, 2).find("no input") != std::string::npos,
                 "not the words of who failed");
       },
       [&] {
+        require(meet_or_give_up(*group, 1, 1).empty(), "failed");
         group->leave(1, true);
         group->world().fail(1, "no input");
       });
 }
 
-// Rank 1 is gone without a word.
-void vanishes() {
-  const auto group = model::make_group(2);
-  run_threads(
-      [&] {
-        const std::string end = meet_or_give_up(*group, 0, 1, false, {0.001});
-        require(end.find("rank 1 is missing (it has called nothing yet)") != std::string::npos,
-                end);
-      },
-      [&] {
-        group->world().doing(1).silent.store(true);
-        group->leave(1, false);
+// Rank 0 fails in the midst of its move, as for blocks of another size, while others move.
+void failure_of_a_move(int ranks) {
+  const auto group = model::make_group(ranks);
+  run_ranks(ranks, [&](int rank) {
+    if (rank != 0) {
+      (void)meet_or_give_up(*group, rank, 1);
+      return;
+    }
+    model::rank_memory mine(ranks);
+    mine.in = 1;
+    auto call = model::call_of(rank, 1);
+    try {
+      group->run(call, [&] {
+        group->meet(call, 1, {call.op, nullptr, &mine},
+                    [](const auto&) { throw std::runtime_error("as told"); });
       });
+      require(false, "no failure");
+    } catch (const std::runtime_error&) {
+      mine.in = 0;
+      for (auto& out : mine.out) out = 0;
+    }
+  });
+}
+
+// Rank 2 is gone without a word after its first call. Rank 0 names it, and says what all are in.
+void vanishes() {
+  const auto group = model::make_group(3);
+  rondel::detail::sync::atomic<int> gone{0};
+  run_ranks(3, [&](int rank) {
+    if (rank == 2) {
+      require(meet_or_give_up(*group, rank, 1).empty(), "failed");
+      group->world().doing(rank).silent.store(true);
+      group->leave(rank, false);
+      gone.store(1);
+      gone.notify_all();
+      return;
+    }
+    require(meet_or_give_up(*group, rank, 1).empty(), "failed");
+    if (rank == 0) gone.wait(0);
+    const rondel::seconds timeout = rank == 0 ? rondel::seconds{0.001} : model::for_ever;
+    const std::string end = meet_or_give_up(*group, rank, 2, false, timeout, 2);
+    if (rank == 1) return;
+    require(end.find("rank 2 is missing (its last call was all_reduce #1); "
+                     "rank 1: it waits in all_reduce #2;") != std::string::npos,
+            end);
+  });
 }
 
 // The deadline may pass for whoever waits. Then nobody completes a turn in which others failed
@@ -150,6 +186,7 @@ void disagree() {
 TEST_CASE("a failure while ranks move data") {
   check_holds("failure, 2 ranks in 2 meetings", many, {}, [] { failure_while_moving(2, 2); });
   check_holds("failure, 3 ranks in a meeting", many, {}, [] { failure_while_moving(3, 1); });
+  check_holds("a move of 3 ranks fails", many, {}, [] { failure_of_a_move(3); });
 }
 TEST_CASE("hosts and streams at once") {
   check_holds("hosts and streams of 2 ranks", many, {}, hosts_and_streams);
@@ -161,7 +198,7 @@ TEST_CASE("leaving") {
 }
 TEST_CASE("ends without words") {
   check_holds("an exception takes a rank away", many, {.timed_waits = naps::idle}, unwinds);
-  check_holds("a rank vanishes", 1000, {.timed_waits = naps::idle}, vanishes);
+  check_holds("a rank vanishes", many, {.timed_waits = naps::idle}, vanishes);
 }
 TEST_CASE("deadlines") {
   check_holds("deadlines of 2 ranks", many, {.timed_waits = naps::anytime}, deadlines);

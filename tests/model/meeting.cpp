@@ -3,6 +3,8 @@
 
 #include "ranks.hpp"
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -14,28 +16,39 @@ using model::check_found;
 using model::check_holds;
 using model::require;
 using model::run_ranks;
-using model::run_threads;
 using rondel::detail::patience;
 
 constexpr std::uint64_t many = 100'000;
 
-// One thread waits for what another one stores and makes known.
-void wait_and_notify() {
+// Threads wait for what another one stores and makes known.
+void wait_and_notify(int waiters, int times) {
   model::thread_world world(2);
   rondel::detail::sync::atomic<int> ready{0};
-  run_threads(
-      [&] {
-        for (int i = 1; i <= 2; ++i) {
-          ready.store(i);
-          world.notify();
-        }
-      },
-      [&] {
-        for (int i = 1; i <= 2; ++i) {
-          patience left{model::for_ever};
-          require(world.wait(left, [&] { return ready.load() >= i; }), "given up");
-        }
-      });
+  run_ranks(waiters + 1, [&](int rank) {
+    for (int i = 1; i <= times; ++i) {
+      if (rank == 0) {
+        ready.store(i);
+        world.notify();
+      } else {
+        patience left{model::for_ever};
+        require(world.wait(left, [&] { return ready.load() >= i; }), "given up");
+      }
+    }
+  });
+}
+
+// A wait ends as well when the world fails.
+void wait_and_fail() {
+  model::thread_world world(2);
+  run_ranks(3, [&](int rank) {
+    if (rank == 0) {
+      world.fail(0, "as told");
+      return;
+    }
+    patience left{model::for_ever};
+    require(!world.wait(left, [] { return false; }), "ready");
+    require(world.failed() && world.first_failed() == 0, "nobody has failed");
+  });
 }
 
 void successive_meetings(int ranks, std::uint64_t turns) {
@@ -48,7 +61,34 @@ void successive_meetings(int ranks, std::uint64_t turns) {
   });
 }
 
-TEST_CASE("wait and notify") { check_holds("wait and notify", many, {}, wait_and_notify); }
+// All ranks move at the same time: none of them sleeps until another one has moved.
+void all_move_at_once(int ranks, int turns) {
+  const auto group = model::make_group(ranks);
+  rondel::detail::sync::atomic<int> moving{0};
+  run_ranks(ranks, [&](int rank) {
+    for (int turn = 1; turn <= turns; ++turn) {
+      auto call = model::call_of(rank, static_cast<std::uint64_t>(turn));
+      group->meet(call, call.sequence, {call.op}, [&](const auto&) {
+        moving.fetch_add(1);
+        moving.notify_all();
+        for (int n = moving.load(); n < turn * ranks; n = moving.load()) moving.wait(n);
+      });
+    }
+  });
+}
+
+// Communicators that are made at the same time have different numbers.
+void numbers_of_groups() {
+  model::thread_world world(2);
+  std::array<std::uint64_t, 3> taken{};
+  run_ranks(3, [&](int rank) { taken[static_cast<std::size_t>(rank)] = world.next_group(); });
+  require(taken[0] != taken[1] && taken[0] != taken[2] && taken[1] != taken[2], "the same number");
+}
+
+TEST_CASE("wait and notify") {
+  check_holds("2 wait, 1 notifies twice", many, {}, [] { wait_and_notify(2, 2); });
+  check_holds("2 wait, 1 fails", many, {}, wait_and_fail);
+}
 
 TEST_CASE("meetings of two") {
   check_holds("three meetings of 2 ranks", many, {}, [] { successive_meetings(2, 3); });
@@ -56,6 +96,18 @@ TEST_CASE("meetings of two") {
 
 TEST_CASE("meetings of three") {
   check_holds("two meetings of 3 ranks", many, {}, [] { successive_meetings(3, 2); });
+}
+
+TEST_CASE("meetings in which all move at once") {
+  check_holds("2 meetings of 2 ranks who move at once", many, {}, [] { all_move_at_once(2, 2); });
+}
+
+TEST_CASE("numbers of communicators") {
+  const model::findings found =
+      model::explore_all("numbers of 3 communicators", 100, many, {}, numbers_of_groups);
+  INFO(found.text());
+  CHECK(found.failure.empty());
+  CHECK(found.complete);
 }
 
 }  // namespace

@@ -113,12 +113,24 @@ void all_to_all(int ranks) {
   run_ranks(ranks, [&](int rank) { exchange(*group, rank, all, 1, 1); });
 }
 
+// Who has sent may leave, and who has received too.
+void send_and_leave() {
+  const auto group = model::make_group(2);
+  run_ranks(2, [&](int rank) {
+    exchange(*group, rank, {1 - rank}, 2, 1);
+    group->leave(rank, false);
+  });
+}
+
 TEST_CASE("messages both ways") {
   check_holds("2 batches of 1 message each way", many, {}, [] { both_ways(1, 2); });
 }
 TEST_CASE("messages that wrap the ring") {
   check_holds("6 messages one way", many, {}, [] { one_way(6); });
   check_holds("a batch of 5 messages each way", many, {}, [] { both_ways(5, 1); });
+}
+TEST_CASE("messages of who leaves") {
+  check_holds("2 messages each way before leaving", many, {}, send_and_leave);
 }
 TEST_CASE("messages among three") {
   check_holds("3 ranks, a message from each to each", many, {}, [] { all_to_all(3); });

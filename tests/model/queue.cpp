@@ -84,6 +84,17 @@ void pushes_at_death(int tasks) {
   require(ran == 2 * tasks, "a task is lost");
 }
 
+// `idle` alone is enough to read what the tasks have written.
+void poll_queue() {
+  plain<int> ran{0};
+  task_queue queue;
+  for (int i = 1; i <= 3; ++i) {
+    queue.push(task([&ran] { ++ran; }));
+    while (!queue.idle()) rondel::detail::sync::yield();
+    require(ran == i, "idle before it is");
+  }
+}
+
 [[nodiscard]] host_stream make_worker(rondel::stream_listener* listener = nullptr) {
   return {std::make_shared<rondel::detail::device_account>(-1, UINT64_MAX),
           rondel::stream_mode::worker, nullptr, nullptr, listener};
@@ -109,6 +120,22 @@ void events_across_streams() {
   require(of_a.ready() && of_b.ready() && y == 2, "not synchronized");
   a.synchronize();
   require(a.idle(), "not idle");
+}
+
+// `ready` and `idle` alone are enough as well.
+void poll_stream() {
+  plain<int> x{0}, y{0};
+  host_stream a = make_worker();
+  host_event e;
+  for (int i = 1; i <= 2; ++i) {
+    a.launch({}, [&x] { ++x; });
+    a.record(e);
+    a.launch({}, [&y] { ++y; });
+    while (!e.ready()) rondel::detail::sync::yield();
+    require(x == i, "ready before it is");
+  }
+  while (!a.idle()) rondel::detail::sync::yield();
+  require(y == 2, "idle before it is");
 }
 
 // What a stream fails with reaches the host, later work does not run, and it passes to the
@@ -173,8 +200,10 @@ TEST_CASE("the queue") {
   check_holds("a queue of two producers", many, {}, several_producers);
   check_holds("a queue whose tasks push as they die", many, {}, [] { pushes_at_death(3); });
   check_holds("a queue whose ring grows", 2000, {}, [] { pushes_at_death(70); });
+  check_holds("a queue that is polled", many, {}, poll_queue);
 }
 TEST_CASE("streams") {
+  check_holds("a stream that is polled", many, {}, poll_stream);
   check_holds("two streams and their events", many, {}, events_across_streams);
   check_holds("a stream that fails", many, {}, failing_stream);
   check_holds("a stream that an exception destroys", 1000, {}, unwinding_stream);

@@ -94,9 +94,10 @@ class thread_world {
   // Throws as rank `rank`, which is in `operation`. Only after `failed()`.
   [[noreturn]] void throw_peer_failed(int rank, std::string_view operation) {
     const sync::lock_guard lock(mutex_);
-    throw peer_failed(concat("rank ", rank, " in ", operation, ": rank ", first_rank_,
+    const int first = first_rank_;
+    throw peer_failed(concat("rank ", rank, " in ", operation, ": rank ", first,
                              " failed first: ", first_reason_),
-                      rank, first_rank_);
+                      rank, first);
   }
 
   // The rank that failed first, -1 if none did.
@@ -171,8 +172,8 @@ class thread_world {
   sync::atomic<int> sleepers_{0};
   sync::mutex mutex_;
   sync::condition_variable condition_;
-  std::uint64_t wakes_ = 0;  // notifications of sleepers
-  int first_rank_ = -1;
+  sync::plain<std::uint64_t> wakes_ = 0;  // notifications of sleepers
+  sync::plain<int> first_rank_ = -1;
   std::string first_reason_;
   std::vector<std::string> stream_failures_;
 };

@@ -102,6 +102,7 @@ findings explore(const std::string& name, std::uint64_t interleavings, const set
     return e.finish();
   }
   interleavings = from_environment("RONDEL_MODEL_INTERLEAVINGS", interleavings);
+  e.found().wanted = interleavings;
   for (std::uint64_t seed = 0; seed < 4 * interleavings; ++seed) {
     if (e.found().interleavings == interleavings) break;
     random_strategy decisions(seed);

@@ -12,6 +12,7 @@ namespace model {
 struct findings {
   std::uint64_t executions = 0;
   std::uint64_t interleavings = 0;  // different ones among them
+  std::uint64_t wanted = 0;
   std::uint64_t steps = 0;
   bool complete = false;  // there are no others, within the bound
 

@@ -17,7 +17,9 @@ std::string_view file_name(const site& where) {
 bool matches(const plant& p, std::string_view operation, const site& where) {
   std::string_view text = p.text;
   if (const auto colon = text.find(": "); colon != std::string_view::npos) {
-    if (text.substr(0, colon) != file_name(where)) return false;
+    const std::string_view place = text.substr(0, colon);
+    const std::string file(file_name(where));
+    if (place != file && place != file + " " + where.function) return false;
     text.remove_prefix(colon + 2);
   }
   return text.find(operation) != std::string_view::npos &&

@@ -13,6 +13,7 @@ namespace model {
 struct site {
   const char* file = "";
   int line = 0;
+  const char* function = "";
 };
 
 // The trimmed source line at `where`, or nothing if the file cannot be read.
@@ -21,7 +22,8 @@ struct site {
 [[nodiscard]] std::string to_string(const site& where);
 
 // A fault planted at each operation whose source line holds `text` and whose name (load, store,
-// fetch_add, notify_all, lock, ...) occurs in it. "file.hpp: text" means that file only.
+// fetch_add, notify_all, lock, ...) occurs in it. "file.hpp: text" means that file only, and
+// "file.hpp function: text" that function.
 struct plant {
   std::string text;
   std::optional<std::memory_order> order{};  // used instead of the one in the source

@@ -15,7 +15,9 @@
 // Stands before the header of the same name that ships: the protocols' threads, atomics, locks
 // and clock, each operation of which is a step of `model::execution`. Operations take the place
 // in the source that they are called from, for traces and plants.
-#define MODEL_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
+#define MODEL_SITE                                                  \
+  const char *file = __builtin_FILE(), int line = __builtin_LINE(), \
+             const char *function = __builtin_FUNCTION()
 
 namespace rondel::detail::sync {
 
@@ -33,36 +35,36 @@ class atomic {
 
   [[nodiscard]] T load(std::memory_order order = std::memory_order_seq_cst,
                        MODEL_SITE) const noexcept {
-    return value(model::execution::current().load(index_, this, order, {file, line}));
+    return value(model::execution::current().load(index_, this, order, {file, line, function}));
   }
   void store(T desired, std::memory_order order = std::memory_order_seq_cst, MODEL_SITE) noexcept {
-    model::execution::current().store(index_, this, bits(desired), order, {file, line});
+    model::execution::current().store(index_, this, bits(desired), order, {file, line, function});
   }
   T fetch_add(T operand, std::memory_order order = std::memory_order_seq_cst,
               MODEL_SITE) noexcept requires std::integral<T> {
     return value(model::execution::current().modify(
         index_, this,
         [](std::uint64_t a, std::uint64_t b) { return bits(static_cast<T>(value(a) + value(b))); },
-        bits(operand), "fetch_add", order, {file, line}));
+        bits(operand), "fetch_add", order, {file, line, function}));
   }
   T fetch_sub(T operand, std::memory_order order = std::memory_order_seq_cst,
               MODEL_SITE) noexcept requires std::integral<T> {
     return value(model::execution::current().modify(
         index_, this,
         [](std::uint64_t a, std::uint64_t b) { return bits(static_cast<T>(value(a) - value(b))); },
-        bits(operand), "fetch_sub", order, {file, line}));
+        bits(operand), "fetch_sub", order, {file, line, function}));
   }
   void wait(T old, std::memory_order order = std::memory_order_seq_cst, MODEL_SITE) const noexcept {
     model::execution& e = model::execution::current();
-    while (e.load(index_, this, order, {file, line}) == bits(old)) {
-      e.wait(index_, this, bits(old), {file, line});
+    while (e.load(index_, this, order, {file, line, function}) == bits(old)) {
+      e.wait(index_, this, bits(old), {file, line, function});
     }
   }
   void notify_one(MODEL_SITE) noexcept {
-    model::execution::current().notify(index_, this, false, {file, line});
+    model::execution::current().notify(index_, this, false, {file, line, function});
   }
   void notify_all(MODEL_SITE) noexcept {
-    model::execution::current().notify(index_, this, true, {file, line});
+    model::execution::current().notify(index_, this, true, {file, line, function});
   }
 
  private:
@@ -95,13 +97,13 @@ class mutex {
 template <class Mutex>
 class unique_lock {
  public:
-  explicit unique_lock(Mutex& m, MODEL_SITE) : mutex_(m), owns_(m.lock({file, line})) {}
+  explicit unique_lock(Mutex& m, MODEL_SITE) : mutex_(m), owns_(m.lock({file, line, function})) {}
   unique_lock(const unique_lock&) = delete;
   unique_lock& operator=(const unique_lock&) = delete;
   ~unique_lock() {
     if (owns_) mutex_.unlock();
   }
-  void lock(MODEL_SITE) { owns_ = mutex_.lock({file, line}); }
+  void lock(MODEL_SITE) { owns_ = mutex_.lock({file, line, function}); }
   void unlock() {
     if (owns_) mutex_.unlock();
     owns_ = false;
@@ -116,7 +118,7 @@ class unique_lock {
 template <class Mutex>
 class lock_guard : unique_lock<Mutex> {
  public:
-  explicit lock_guard(Mutex& m, MODEL_SITE) : unique_lock<Mutex>(m, file, line) {}
+  explicit lock_guard(Mutex& m, MODEL_SITE) : unique_lock<Mutex>(m, file, line, function) {}
 };
 
 class condition_variable {
@@ -126,15 +128,15 @@ class condition_variable {
                           MODEL_SITE) {
     const auto nanoseconds = std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
     return model::execution::current().wait_for(waiters_, lock.mutex().state_, nanoseconds,
-                                                {file, line})
+                                                {file, line, function})
                ? std::cv_status::no_timeout
                : std::cv_status::timeout;
   }
   void notify_one(MODEL_SITE) noexcept {
-    model::execution::current().notify(waiters_, false, {file, line});
+    model::execution::current().notify(waiters_, false, {file, line, function});
   }
   void notify_all(MODEL_SITE) noexcept {
-    model::execution::current().notify(waiters_, true, {file, line});
+    model::execution::current().notify(waiters_, true, {file, line, function});
   }
 
  private:
