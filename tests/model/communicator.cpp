@@ -20,8 +20,10 @@ namespace {
 
 using model::check_found;
 using model::check_holds;
+using model::drop;
 using model::require;
 using model::run_ranks;
+using model::weaken;
 using rondel::device_span;
 using communicator = rondel::thread_communicator<rondel::host_device>;
 
@@ -147,6 +149,20 @@ TEST_CASE("split and duplicate") {
 TEST_CASE("streams of a communicator") {
   check_holds("2 ranks, 2 streams each, and their hosts", many, {}, streams_and_hosts);
   check_holds("a stream that fails before its call", many, {}, failed_stream);
+}
+
+// What the checker finds where the code is weaker than it is.
+TEST_CASE("planted faults of communicators") {
+  check_found("2 ranks, 2 streams each, and their hosts", {},
+              {{weaken("served.store(", std::memory_order_relaxed), "data race"},
+               {weaken("served.store(", std::memory_order_release), "deadlock"},
+               {weaken("served.load(", std::memory_order_acquire), "deadlock"},
+               {weaken("served.load(", std::memory_order_relaxed), "data race"}},
+              streams_and_hosts);
+  check_found("an exception takes a communicator", {.timed_waits = model::naps::idle},
+              {{drop("unwound.store("), "has left"}}, [] { ends(end_of_rank::unwinds); });
+  check_found("a rank vanishes with its communicator", {.timed_waits = model::naps::idle},
+              {{drop("silent.store("), "has left"}}, [] { ends(end_of_rank::vanishes); });
 }
 
 }  // namespace

@@ -15,10 +15,13 @@ namespace {
 
 using model::check_found;
 using model::check_holds;
+using model::drop;
 using model::naps;
 using model::require;
 using model::run_ranks;
 using model::run_threads;
+using model::split;
+using model::weaken;
 
 constexpr std::uint64_t many = 100'000;
 
@@ -204,5 +207,33 @@ TEST_CASE("deadlines") {
   check_holds("deadlines of 2 ranks", many, {.timed_waits = naps::anytime}, deadlines);
 }
 TEST_CASE("disagreement") { check_holds("3 ranks disagree", many, {}, disagree); }
+
+// What the checker finds where the code is weaker than it is.
+TEST_CASE("planted faults of failures") {
+  check_found("a move of 3 ranks fails", {},
+              {{weaken("mover: count_.fetch_add(", std::memory_order_acq_rel), "data race"},
+               {weaken("~mover: count_.fetch_sub(", std::memory_order_relaxed), "data race"},
+               {weaken("moving.load(", std::memory_order_acquire), "data race"},
+               {weaken("failed_.store(true", std::memory_order_release), "data race"},
+               {weaken("failed: failed_.load(", std::memory_order_acquire), "data race"},
+               {drop("moving.load("), "data race"}},
+              [] { failure_of_a_move(3); });
+  check_found("failure, hosts and streams of 2 ranks", {},
+              {{split("mover: count_.fetch_add("), "data race"},
+               {split("~mover: count_.fetch_sub("), "livelock"}},
+              failure_of_hosts_and_streams);
+  check_found("hosts and streams of 2 ranks", {},
+              {{weaken("own.departed.store(", std::memory_order_release), "deadlock"},
+               {weaken("].departed.load(", std::memory_order_acquire), "deadlock"}},
+              hosts_and_streams);
+  check_found("1 of 2 ranks leaves early", {},
+              {{weaken("leave: presence.store(", std::memory_order_release), "deadlock"},
+               {weaken("ready() || presence.load(", std::memory_order_acquire), "deadlock"}},
+              [] { leaves_early(2); });
+  check_found("a rank vanishes", {.timed_waits = naps::idle},
+              {{drop("side.store(pack(call, true)"), "rank 1: its last call"},
+               {drop("side.store(pack(call, false)"), "it waits in all_reduce #1"}},
+              vanishes);
+}
 
 }  // namespace

@@ -12,10 +12,15 @@
 
 namespace {
 
+using model::add;
 using model::check_found;
 using model::check_holds;
+using model::check_holds_always;
+using model::drop;
 using model::require;
 using model::run_ranks;
+using model::split;
+using model::weaken;
 using rondel::detail::patience;
 
 constexpr std::uint64_t many = 100'000;
@@ -45,6 +50,7 @@ void wait_and_fail() {
       world.fail(0, "as told");
       return;
     }
+    require(world.first_failed() <= 0, "another one has failed");
     patience left{model::for_ever};
     require(!world.wait(left, [] { return false; }), "ready");
     require(world.failed() && world.first_failed() == 0, "nobody has failed");
@@ -102,12 +108,45 @@ TEST_CASE("meetings in which all move at once") {
   check_holds("2 meetings of 2 ranks who move at once", many, {}, [] { all_move_at_once(2, 2); });
 }
 
-TEST_CASE("numbers of communicators") {
-  const model::findings found =
-      model::explore_all("numbers of 3 communicators", 100, many, {}, numbers_of_groups);
-  INFO(found.text());
-  CHECK(found.failure.empty());
-  CHECK(found.complete);
+TEST_CASE("all interleavings of small ones") {
+  check_holds_always("1 waits, 1 notifies", 4, [] { wait_and_notify(1, 1); });
+  check_holds_always("a meeting of 2 ranks", 2, [] { successive_meetings(2, 1); });
+  check_holds_always("numbers of 3 communicators", 100, numbers_of_groups);
+}
+
+// What the checker finds where the code is weaker than it is.
+TEST_CASE("planted faults of waits") {
+  check_found("2 wait, 1 notifies twice", {},
+              {{drop("notify: condition_.notify_all()"), "deadlock"},
+               {drop("notify: lock_guard lock("), "data race"},
+               {drop("wakes: lock_guard lock("), "data race"},
+               {weaken("sleepers_.load(", std::memory_order_acquire), "deadlock"},
+               {weaken("sleeper: count_.fetch_add(", std::memory_order_acq_rel), "deadlock"},
+               {split("sleeper: count_.fetch_add("), "deadlock"},
+               {drop("sleeper: count_.fetch_add("), "deadlock"}},
+              [] { wait_and_notify(2, 2); });
+  check_found("2 wait, 1 fails", {},
+              {{drop("fail: condition_.notify_all()"), "deadlock"},
+               {drop("fail: lock_guard lock("), "data race"},
+               {drop("first_failed: lock_guard lock("), "data race"}},
+              wait_and_fail);
+}
+TEST_CASE("planted faults of meetings") {
+  check_found("three meetings of 2 ranks", {},
+              {{weaken("own.arrived.store(", std::memory_order_relaxed), "data race"},
+               {weaken("].arrived.load(", std::memory_order_relaxed), "data race"},
+               {weaken("own.departed.store(", std::memory_order_relaxed), "data race"},
+               {weaken("].departed.load(", std::memory_order_relaxed), "data race"},
+               {drop("own.departed.store("), "deadlock"},
+               {add("].arrived.load(", 1), "while rank"},
+               {add("].departed.load(", 1), "another turn"}},
+              [] { successive_meetings(2, 3); });
+  check_found("2 meetings of 2 ranks who move at once", {},
+              {{weaken("own.arrived.store(", std::memory_order_release), "deadlock"},
+               {weaken("].arrived.load(", std::memory_order_acquire), "deadlock"}},
+              [] { all_move_at_once(2, 2); });
+  check_found("numbers of 3 communicators", {}, {{split("groups_.fetch_add("), "same number"}},
+              numbers_of_groups);
 }
 
 }  // namespace

@@ -15,11 +15,15 @@
 
 namespace {
 
+using model::add;
 using model::check_found;
 using model::check_holds;
+using model::check_holds_always;
+using model::drop;
 using model::require;
 using model::run_ranks;
 using model::thread_message;
+using model::weaken;
 
 constexpr std::uint64_t many = 100'000;
 
@@ -122,6 +126,25 @@ void send_and_leave() {
   });
 }
 
+// Rank 1 leaves after one of two messages. Rank 0 has that one, and is told of the other.
+void leaves_early() {
+  const auto group = model::make_group(2);
+  run_ranks(2, [&](int rank) {
+    if (rank == 1) {
+      exchange(*group, rank, {0}, 1, 1);
+      group->leave(rank, false);
+      return;
+    }
+    exchange(*group, rank, {1}, 1, 1);
+    try {
+      exchange(*group, rank, {1}, 1, 2);
+      require(false, "a message from nobody");
+    } catch (const rondel::peer_failed& e) {
+      require(std::string(e.what()).find("rank 1 has left") != std::string::npos, e.what());
+    }
+  });
+}
+
 TEST_CASE("messages both ways") {
   check_holds("2 batches of 1 message each way", many, {}, [] { both_ways(1, 2); });
 }
@@ -131,9 +154,37 @@ TEST_CASE("messages that wrap the ring") {
 }
 TEST_CASE("messages of who leaves") {
   check_holds("2 messages each way before leaving", many, {}, send_and_leave);
+  check_holds("1 message of 2 before leaving", many, {}, leaves_early);
 }
 TEST_CASE("messages among three") {
   check_holds("3 ranks, a message from each to each", many, {}, [] { all_to_all(3); });
+}
+
+TEST_CASE("all interleavings of a message") {
+  check_holds_always("1 message one way", 2, [] { one_way(1); });
+}
+
+// What the checker finds where the code is weaker than it is.
+TEST_CASE("planted faults of messages") {
+  check_found("6 messages one way", {},
+              {{weaken("c.posted.store(", std::memory_order_relaxed), "data race"},
+               {weaken("c.posted.store(", std::memory_order_release), "deadlock"},
+               {weaken("c.posted.load(", std::memory_order_acquire), "deadlock"},
+               {weaken("posted - c.taken.load(", std::memory_order_relaxed), "data race"},
+               {add("posted - c.taken.load(", 1), "deadlock"},
+               {weaken("c.taken.store(", std::memory_order_relaxed), "data race"},
+               {weaken("c.taken.store(", std::memory_order_release), "deadlock"},
+               {drop("c.taken.store("), "another message"}},
+              [] { one_way(6); });
+  check_found(
+      "2 batches of 1 message each way", {},
+      {{weaken("c.taken.load(std::memory_order_seq_cst) > m.index", std::memory_order_acquire),
+        "deadlock"}},
+      [] { both_ways(1, 2); });
+  check_found("1 message of 2 before leaving", {},
+              {{weaken("departed_peer: presence.load(", std::memory_order_acquire), "deadlock"},
+               {weaken("leave: presence.store(", std::memory_order_release), "deadlock"}},
+              leaves_early);
 }
 
 }  // namespace

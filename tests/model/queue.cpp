@@ -18,8 +18,11 @@ namespace {
 
 using model::check_found;
 using model::check_holds;
+using model::check_holds_always;
+using model::drop;
 using model::require;
 using model::run_threads;
+using model::weaken;
 using rondel::host_event;
 using rondel::host_stream;
 using rondel::detail::task;
@@ -206,7 +209,51 @@ TEST_CASE("streams") {
   check_holds("a stream that is polled", many, {}, poll_stream);
   check_holds("two streams and their events", many, {}, events_across_streams);
   check_holds("a stream that fails", many, {}, failing_stream);
-  check_holds("a stream that an exception destroys", 1000, {}, unwinding_stream);
+  check_holds("a stream that an exception destroys", 20'000, {}, unwinding_stream);
+}
+
+// A task, and the end of the queue.
+void push_and_stop() {
+  plain<int> ran{0};
+  {
+    task_queue queue;
+    queue.push(task([&ran] { ++ran; }));
+  }
+  require(ran == 1, "the task is lost");
+}
+
+TEST_CASE("all interleavings of a task") {
+  check_holds_always("a queue: push, stop", 3, push_and_stop);
+}
+
+// What the checker finds where the code is weaker than it is.
+TEST_CASE("planted faults of queues") {
+  check_found("a queue of two producers", {},
+              {{drop("push: lock_guard lock("), "data race"},
+               {drop("run: lock_guard lock("), "data race"},
+               {drop("pushed_.notify_one("), "deadlock"},
+               {drop("done_.notify_all("), "deadlock"},
+               {weaken("done_.store(", std::memory_order_relaxed), "data race"},
+               {weaken("drain: done = done_.load(", std::memory_order_relaxed), "data race"}},
+              several_producers);
+  check_found("a queue that is polled", {},
+              {{weaken("idle: done_.load(", std::memory_order_relaxed), "data race"}}, poll_queue);
+}
+TEST_CASE("planted faults of streams") {
+  check_found("two streams and their events", {},
+              {{weaken("passed.store(", std::memory_order_relaxed), "data race"},
+               {weaken("passed = point_->passed.load(", std::memory_order_relaxed), "data race"},
+               {drop("passed.notify_all("), "deadlock"}},
+              events_across_streams);
+  check_found("a stream that is polled", {},
+              {{weaken("ready: passed.load(", std::memory_order_relaxed), "data race"}},
+              poll_stream);
+  check_found("a stream that fails", {},
+              {{weaken("failed.store(", std::memory_order_relaxed), "data race"},
+               {weaken("throw_if_failed: failed.load(", std::memory_order_relaxed), "data race"},
+               {drop("failed.store("), "the failure is lost"},
+               {drop("failed_at.store("), "does not know of"}},
+              failing_stream);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "explore.hpp"
 
+#include <initializer_list>
 #include <list>
 #include <string>
 #include <utility>
@@ -36,14 +37,32 @@ void check_holds(const std::string& name, std::uint64_t interleavings, const set
   CHECK(found.interleavings >= found.wanted);
 }
 
-// With the plant, it fails in one of so many, and with these words.
+// It runs without failure in all interleavings in which at most `preemptions` times a thread is
+// interrupted that could go on.
 template <class Scenario>
-void check_found(const std::string& name, std::uint64_t interleavings, settings rules,
-                 const plant& fault, const std::string& words, const Scenario& scenario) {
-  rules.plants.push_back(fault);
-  const findings found = explore(name + ", planted: " + fault.text, interleavings, rules, scenario);
+void check_holds_always(const std::string& name, int preemptions, const Scenario& scenario) {
+  const findings found = explore_all(name, preemptions, 1'000'000, {}, scenario);
   INFO(found.text());
-  CHECK(found.failure.find(words) != std::string::npos);
+  CHECK(found.failure.empty());
+  CHECK(found.complete);
+}
+
+struct planted {
+  plant fault;
+  const char* words;
+};
+
+// Each of the faults, planted alone, makes the scenario fail with these words.
+template <class Scenario>
+void check_found(const std::string& name, const settings& rules,
+                 std::initializer_list<planted> faults, const Scenario& scenario) {
+  for (const auto& [fault, words] : faults) {
+    settings with = rules;
+    with.plants.push_back(fault);
+    const findings found = explore(name + ", " + to_string(fault), 20'000, with, scenario);
+    INFO(found.text());
+    CHECK(found.failure.find(words) != std::string::npos);
+  }
 }
 
 }  // namespace model

@@ -6,25 +6,6 @@
 
 namespace model {
 
-namespace {
-
-const char* to_string(std::memory_order order) noexcept {
-  switch (order) {
-    case std::memory_order_relaxed:
-      return "relaxed";
-    case std::memory_order_acquire:
-      return "acquire";
-    case std::memory_order_release:
-      return "release";
-    case std::memory_order_acq_rel:
-      return "acq_rel";
-    default:
-      return "seq_cst";
-  }
-}
-
-}  // namespace
-
 void race_state::read() {
   execution& e = execution::current();
   const std::uint32_t number = e.clock().tick(e.running());

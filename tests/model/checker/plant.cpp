@@ -18,8 +18,7 @@ bool matches(const plant& p, std::string_view operation, const site& where) {
   std::string_view text = p.text;
   if (const auto colon = text.find(": "); colon != std::string_view::npos) {
     const std::string_view place = text.substr(0, colon);
-    const std::string file(file_name(where));
-    if (place != file && place != file + " " + where.function) return false;
+    if (place != file_name(where) && place != where.function) return false;
     text.remove_prefix(colon + 2);
   }
   return text.find(operation) != std::string_view::npos &&
@@ -48,6 +47,13 @@ std::string to_string(const site& where) {
   return std::string(file_name(where)) + ":" + std::to_string(where.line);
 }
 
+std::string to_string(const plant& fault) {
+  std::string what = fault.drop ? "dropped" : fault.split ? "split" : "";
+  if (fault.add != 0) what = "+" + std::to_string(fault.add);
+  if (fault.order) what = to_string(*fault.order);
+  return what + ": " + fault.text;
+}
+
 plant parse_plant(const std::string& words) {
   const auto space = words.find(' ');
   const std::string what = words.substr(0, space);
@@ -61,6 +67,21 @@ plant parse_plant(const std::string& words) {
   if (what == "split") return split(text);
   if (what[0] == '+') return add(text, std::stoll(what.substr(1)));
   throw std::invalid_argument("a plant is relaxed, acquire, ..., not '" + what + "'");
+}
+
+const char* to_string(std::memory_order order) noexcept {
+  switch (order) {
+    case std::memory_order_relaxed:
+      return "relaxed";
+    case std::memory_order_acquire:
+      return "acquire";
+    case std::memory_order_release:
+      return "release";
+    case std::memory_order_acq_rel:
+      return "acq_rel";
+    default:
+      return "seq_cst";
+  }
 }
 
 void garden::set(std::vector<plant> plants) {

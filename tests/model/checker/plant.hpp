@@ -21,9 +21,11 @@ struct site {
 // "file.hpp:12", without folders.
 [[nodiscard]] std::string to_string(const site& where);
 
+[[nodiscard]] const char* to_string(std::memory_order order) noexcept;
+
 // A fault planted at each operation whose source line holds `text` and whose name (load, store,
-// fetch_add, notify_all, lock, ...) occurs in it. "file.hpp: text" means that file only, and
-// "file.hpp function: text" that function.
+// fetch_add, notify_all, lock, ...) occurs in it. "place: text" means that file or function
+// only.
 struct plant {
   std::string text;
   std::optional<std::memory_order> order{};  // used instead of the one in the source
@@ -44,6 +46,9 @@ struct plant {
 [[nodiscard]] inline plant add(std::string text, std::int64_t value) {
   return {.text = std::move(text), .add = value};
 }
+
+// "release: x.store(1".
+[[nodiscard]] std::string to_string(const plant& fault);
 
 // A plant written as "<what> <text>", where <what> is relaxed, acquire, release, acq_rel, drop,
 // split or +<number>. Throws `std::invalid_argument` if it is something else.
