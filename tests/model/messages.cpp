@@ -161,7 +161,7 @@ TEST_CASE("messages among three") {
 }
 
 TEST_CASE("all interleavings of a message") {
-  check_holds_always("1 message one way", 2, [] { one_way(1); });
+  check_holds_always("1 message one way", 4, [] { one_way(1); });
 }
 
 // What the checker finds where the code is weaker than it is.

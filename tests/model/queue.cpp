@@ -223,7 +223,7 @@ void push_and_stop() {
 }
 
 TEST_CASE("all interleavings of a task") {
-  check_holds_always("a queue: push, stop", 3, push_and_stop);
+  check_holds_always("a queue: push, stop", 5, push_and_stop);
 }
 
 // What the checker finds where the code is weaker than it is.

@@ -41,12 +41,12 @@ class explorer {
   }
 
   // False if the execution failed.
-  bool run(strategy& decisions, std::uint64_t seed) {
+  bool run(strategy& decisions, std::uint64_t seed, bool new_for_sure = false) {
     in_progress.seed = seed;
     found_.failure = execution_.run(decisions, rules_, false, scenario_);
     ++found_.executions;
     found_.steps += static_cast<std::uint64_t>(execution_.steps());
-    if (seen_.insert(decisions.fingerprint()).second) ++found_.interleavings;
+    if (new_for_sure || seen_.insert(decisions.fingerprint()).second) ++found_.interleavings;
     found_.seed = seed;
     return found_.failure.empty();
   }
@@ -117,9 +117,10 @@ findings explore(const std::string& name, std::uint64_t interleavings, const set
 findings explore_all(const std::string& name, int preemptions, std::uint64_t limit,
                      const settings& rules, const std::function<void()>& scenario) {
   explorer e(name, rules, scenario);
-  exhaustive_strategy decisions(preemptions);
+  exhaustive_strategy decisions(static_cast<int>(
+      from_environment("RONDEL_MODEL_PREEMPTIONS", static_cast<std::uint64_t>(preemptions))));
   for (std::uint64_t n = 0; n < limit; ++n) {
-    if (!e.run(decisions, n)) {
+    if (!e.run(decisions, n, true)) {
       decisions.rewind();
       e.trace(decisions);
       break;

@@ -29,8 +29,8 @@ struct findings {
 // joins them, says `require`, and holds nothing that outlives it.
 //
 // Variables of the environment serve by hand: RONDEL_MODEL_SEED runs that seed alone and prints
-// what it does, RONDEL_MODEL_INTERLEAVINGS replaces the number, RONDEL_MODEL_PLANT plants a fault
-// (see `parse_plant`).
+// what it does, RONDEL_MODEL_INTERLEAVINGS and RONDEL_MODEL_PREEMPTIONS replace the numbers,
+// RONDEL_MODEL_PLANT plants a fault (see `parse_plant`).
 [[nodiscard]] findings explore(const std::string& name, std::uint64_t interleavings,
                                const settings& rules, const std::function<void()>& scenario);
 
