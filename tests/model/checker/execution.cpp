@@ -14,7 +14,7 @@ std::string execution::run(strategy& decisions, const settings& rules, bool trac
   traced_ = traced;
   trace_.clear();
   failure_.clear();
-  count_ = running_ = steps_ = idle_naps_ = 0;
+  count_ = running_ = steps_ = 0;
   now_ = 0;
   ready_ = timed_ = yielded_ = sleepers_ = 0;
   used_ = 0;
@@ -130,9 +130,7 @@ thread_set execution::candidates() {
     }
   }
   if (ending == 0) fail(stuck());
-  const int first = first_deadline(ending);
-  if (!thread(first).sleeps) ++idle_naps_;
-  return bit(first);
+  return bit(first_deadline(ending));
 }
 
 int execution::first_deadline(thread_set timed) {

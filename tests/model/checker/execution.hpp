@@ -78,8 +78,6 @@ class execution {
   [[nodiscard]] vector_clock& clock() noexcept { return thread(running_).clock; }
   // Nanoseconds since the start.
   [[nodiscard]] std::int64_t now() const noexcept { return now_; }
-  // Timed waits of condition variables that ended because nothing else could run.
-  [[nodiscard]] int idle_naps() const noexcept { return idle_naps_; }
 
   [[nodiscard]] int spawn(std::function<void()> body);
   void join(int thread);
@@ -151,6 +149,8 @@ class execution {
   [[nodiscard]] thread_set candidates();
   [[nodiscard]] int first_deadline(thread_set timed);
   void acquire(mutex_state& m);
+  [[nodiscard]] bool notifies(bool all, const site& where);
+  void release(thread_set& waiters, bool all);
   // Stops the running thread until it is woken from `queue`, or at `deadline` if that is not -1.
   void block(thread_set& queue, const char* what, std::int64_t deadline, bool sleeps);
   void wake(thread_set& queue, thread_set who);
@@ -173,7 +173,6 @@ class execution {
   int count_ = 0;
   int running_ = 0;
   int steps_ = 0;
-  int idle_naps_ = 0;
   std::int64_t now_ = 0;
   thread_set ready_ = 0;
   thread_set timed_ = 0;    // blocked, but not longer than to a deadline

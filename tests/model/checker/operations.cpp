@@ -44,9 +44,7 @@ std::size_t execution::make_location(std::uint64_t bits, void* owner) {
 }
 
 void execution::drop_location(std::size_t index, const void* owner) noexcept {
-  if (current_ != nullptr && index < used_ && locations_[index].owner == owner) {
-    locations_[index].owner = nullptr;
-  }
+  if (index < used_ && locations_[index].owner == owner) locations_[index].owner = nullptr;
 }
 
 location& execution::at(std::size_t index, const void* owner) {
@@ -120,19 +118,29 @@ void execution::wait(std::size_t index, const void* owner, std::uint64_t old, co
 }
 
 void execution::notify(std::size_t index, const void* owner, bool all, const site& where) {
+  if (notifies(all, where)) release(at(index, owner).waiters, all);
+}
+
+void execution::notify(thread_set& waiters, bool all, const site& where) {
+  if (notifies(all, where)) release(waiters, all);
+}
+
+bool execution::notifies(bool all, const site& where) {
   point();
   const plant* const p = plants_.at(all ? "notify_all" : "notify_one", where);
   note("notify", where, "");
-  if (p != nullptr && p->drop) return;
-  location& l = at(index, owner);
-  if (l.waiters == 0) return;
-  if (all) {
-    wake(l.waiters, l.waiters);
-  } else {
-    thread_set rest = l.waiters;
-    for (int n = choose(std::popcount(rest)); n > 0; --n) rest &= rest - 1;
-    wake(l.waiters, rest & ~(rest - 1));
+  return p == nullptr || !p->drop;
+}
+
+// Wakes all threads in `waiters`, or any one.
+void execution::release(thread_set& waiters, bool all) {
+  if (all || waiters == 0) {
+    wake(waiters, waiters);
+    return;
   }
+  thread_set rest = waiters;
+  for (int n = choose(std::popcount(rest)); n > 0; --n) rest &= rest - 1;
+  wake(waiters, rest & ~(rest - 1));
 }
 
 bool execution::lock(mutex_state& m, const site& where) {
@@ -169,20 +177,6 @@ bool execution::wait_for(thread_set& waiters, mutex_state& m, std::int64_t nanos
   const bool expired = thread(running_).expired;
   acquire(m);
   return !expired;
-}
-
-void execution::notify(thread_set& waiters, bool all, const site& where) {
-  point();
-  const plant* const p = plants_.at(all ? "notify_all" : "notify_one", where);
-  note("notify", where, "");
-  if (p != nullptr && p->drop) return;
-  if (all || waiters == 0) {
-    wake(waiters, waiters);
-  } else {
-    thread_set rest = waiters;
-    for (int n = choose(std::popcount(rest)); n > 0; --n) rest &= rest - 1;
-    wake(waiters, rest & ~(rest - 1));
-  }
 }
 
 void execution::watch(const void* memory, std::size_t size, race_state& state) {

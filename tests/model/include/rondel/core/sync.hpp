@@ -187,7 +187,8 @@ class plain {
   mutable model::race_state state_;
 };
 
-// What a rank shows is read member by member, which goes unnoticed. Whoever reads it says so.
+// What a rank shows is read member by member. Reading its operation is noticed; who reads
+// something else says so.
 template <class T>
 requires requires(T t) { t.op; }
 class plain<T> : public T {
@@ -199,6 +200,15 @@ class plain<T> : public T {
     return *this;
   }
   void reading() const { state_.read(); }
+
+  struct noticed {
+    operator const decltype(T::op) & () const {
+      shown->reading();
+      return static_cast<const T&>(*shown).op;
+    }
+    const plain* shown;
+  };
+  noticed op{this};  // in place of that of `T`
 
  private:
   mutable model::race_state state_;
