@@ -84,9 +84,8 @@ class atomic {
 
 class mutex {
  public:
-  [[nodiscard]] bool lock(const model::site& where) {
-    return model::execution::current().lock(state_, where);
-  }
+  // Returns false where a plant skips it.
+  bool lock(MODEL_SITE) { return model::execution::current().lock(state_, {file, line, function}); }
   void unlock() { model::execution::current().unlock(state_); }
 
  private:
@@ -97,13 +96,13 @@ class mutex {
 template <class Mutex>
 class unique_lock {
  public:
-  explicit unique_lock(Mutex& m, MODEL_SITE) : mutex_(m), owns_(m.lock({file, line, function})) {}
+  explicit unique_lock(Mutex& m, MODEL_SITE) : mutex_(m), owns_(m.lock(file, line, function)) {}
   unique_lock(const unique_lock&) = delete;
   unique_lock& operator=(const unique_lock&) = delete;
   ~unique_lock() {
     if (owns_) mutex_.unlock();
   }
-  void lock(MODEL_SITE) { owns_ = mutex_.lock({file, line, function}); }
+  void lock(MODEL_SITE) { owns_ = mutex_.lock(file, line, function); }
   void unlock() {
     if (owns_) mutex_.unlock();
     owns_ = false;
