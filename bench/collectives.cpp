@@ -1,88 +1,171 @@
-// Time of one collective of thread ranks on immediate streams, by bytes of the larger buffer and
-// number of ranks: the engine's own forms, and the generic ones over messages.
+// Time of one collective of thread ranks, by bytes of the larger buffer and number of ranks: the
+// engine's own form, and for all_reduce what the ring over messages, the wrappers and worker
+// streams make of it; beside them what memory allows: as many bytes read and written by as many
+// threads that need not wait for each other.
+#include "batch.hpp"
+
 #include <rondel/collective/all_gather.hpp>
 #include <rondel/collective/all_reduce.hpp>
 #include <rondel/collective/all_to_all.hpp>
 #include <rondel/collective/reduce_scatter.hpp>
+#include <rondel/comm/fingerprint.hpp>
+#include <rondel/comm/ledger.hpp>
 #include <rondel/comm/send_recv_only.hpp>
+#include <rondel/comm/stream_copy.hpp>
+#include <rondel/core/text.hpp>
 #include <rondel/device/array.hpp>
 #include <rondel/launch.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
-#include <cstdint>
-#include <string>
-#include <utility>
+#include <initializer_list>
+#include <span>
+#include <vector>
 
 #include <benchmark/benchmark.h>
 
 namespace {
 
-enum class kind { all_reduce, reduce_scatter, all_gather, all_to_all };
+using bench::collective;
+
+enum class form { threads, ring, ledger, fingerprint, worker, memory, streamed_memory };
+
+struct buffers {
+  rondel::device_span<float> whole, other;
+};
 
 template <class C>
-void call(kind what, C& comm, rondel::host_stream& stream, rondel::device_span<float> whole,
-          rondel::device_span<float> other) {
-  const std::size_t block = whole.size() / static_cast<std::size_t>(comm.size());
+void call(collective what, C& comm, rondel::host_stream& stream, const buffers& b) {
+  const std::size_t block = b.whole.size() / static_cast<std::size_t>(comm.size());
   switch (what) {
-    case kind::all_reduce:
-      return rondel::all_reduce(comm, stream, whole, other);
-    case kind::reduce_scatter:
-      return rondel::reduce_scatter(comm, stream, whole, other.first(block));
-    case kind::all_gather:
-      return rondel::all_gather(comm, stream, other.first(block), whole);
-    case kind::all_to_all:
-      return rondel::all_to_all(comm, stream, whole, other);
+    case collective::all_reduce:
+      return rondel::all_reduce(comm, stream, b.whole, b.other);
+    case collective::reduce_scatter:
+      return rondel::reduce_scatter(comm, stream, b.whole, b.other.first(block));
+    case collective::all_gather:
+      return rondel::all_gather(comm, stream, b.other.first(block), b.whole);
+    case collective::all_to_all:
+      return rondel::all_to_all(comm, stream, b.whole, b.other);
   }
 }
 
-// Seconds a call, of the slowest rank.
-template <class C>
-double seconds_of(kind what, C& comm, rondel::host_device& device, std::size_t bytes) {
-  using clock = std::chrono::steady_clock;
-  auto stream = device.make_stream();
-  auto whole = rondel::make_array<float>(device, stream, bytes / sizeof(float));
-  auto other = rondel::make_array<float>(device, stream, bytes / sizeof(float));
-  for (auto& array : {whole.span(), other.span()}) {
+// Reads and writes the bytes that a rank must for `what`, all in memory of its own.
+void move_alone(collective what, int ranks, bool streaming, const buffers& b) {
+  if (what != collective::reduce_scatter) {
+    rondel::detail::copy_bytes(b.other.data(), b.whole.data(), b.whole.size_bytes(), streaming);
+    rondel::detail::finish_streaming(streaming);
+    return;
+  }
+  const std::size_t block = b.whole.size() / static_cast<std::size_t>(ranks);
+  for (std::size_t i = 0; i < block; ++i) b.other.data()[i] = b.whole.data()[i];
+  for (std::size_t r = 1; r < static_cast<std::size_t>(ranks); ++r) {
+    for (std::size_t i = 0; i < block; ++i) b.other.data()[i] += b.whole.data()[r * block + i];
+  }
+}
+
+template <class Rank>
+double seconds_of(collective what, form how, Rank& rank, std::size_t bytes) {
+  auto stream = rank.device().make_stream();
+  auto whole = rondel::make_array<float>(rank.device(), stream, bytes / sizeof(float));
+  auto other = rondel::make_array<float>(rank.device(), stream, bytes / sizeof(float));
+  const buffers b{whole.span(), other.span()};
+  for (const auto& array : {b.whole, b.other}) {
     stream.launch({.name = "fill"}, [array] { std::fill_n(array.data(), array.size(), 1.0F); });
   }
-  const auto repeat = [&](int calls) {
-    const auto start = clock::now();
-    for (int i = 0; i < calls; ++i) call(what, comm, stream, whole.span(), other.span());
-    return std::chrono::duration<double>(clock::now() - start).count();
+  stream.synchronize();
+  auto& world = rank.world();
+  std::vector<double> all(static_cast<std::size_t>(rank.size()));
+  const auto slowest = [&](double mine) {
+    stream.synchronize();
+    world.exchange_host(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)));
+    return *std::max_element(all.begin(), all.end());
   };
-  const int calls =
-      static_cast<int>(std::clamp<std::size_t>((std::size_t{64} << 20) / bytes, 3, 2000));
-  repeat(calls / 3 + 1);
-  return repeat(calls) / calls;
+  const auto time = [&](auto& comm) {
+    return bench::seconds_a_call(slowest, [&] { call(what, comm, stream, b); });
+  };
+  switch (how) {
+    case form::threads:
+      return time(world);
+    case form::ring: {
+      rondel::send_recv_only comm(world.duplicate());
+      return time(comm);
+    }
+    case form::ledger: {
+      rondel::ledger book;
+      rondel::ledger_communicator comm(world.duplicate(), book);
+      return time(comm);
+    }
+    case form::fingerprint: {
+      rondel::fingerprint_communicator comm(world.duplicate());
+      return time(comm);
+    }
+    case form::worker:
+      return bench::seconds_a_call(slowest, [&] {
+        call(what, world, stream, b);
+        stream.synchronize();
+      });
+    case form::memory:
+    case form::streamed_memory:
+      return bench::seconds_a_call(slowest, [&] {
+        move_alone(what, rank.size(), how == form::streamed_memory, b);
+        benchmark::ClobberMemory();
+      });
+  }
+  return 0;
 }
 
-void collective(benchmark::State& state, kind what, bool generic) {
+void time(benchmark::State& state, collective what, form how) {
   const auto bytes = static_cast<std::size_t>(state.range(0));
-  const rondel::threads engine{.ranks = static_cast<int>(state.range(1))};
+  const rondel::threads engine{
+      .ranks = static_cast<int>(state.range(1)),
+      .streams =
+          how == form::worker ? rondel::stream_mode::worker : rondel::stream_mode::immediate};
   for (auto _ : state) {
-    const auto times = rondel::run(engine, [&](auto& rank) {
-      if (!generic) return seconds_of(what, rank.world(), rank.device(), bytes);
-      rondel::send_recv_only comm(rank.world().duplicate());
-      return seconds_of(what, comm, rank.device(), bytes);
-    });
-    state.SetIterationTime(*std::max_element(times.begin(), times.end()));
+    const auto seconds =
+        rondel::run(engine, [&](auto& rank) { return seconds_of(what, how, rank, bytes); });
+    state.SetIterationTime(*std::max_element(seconds.begin(), seconds.end()));
   }
-  state.SetBytesProcessed(state.iterations() * state.range(0));
+  state.SetBytesProcessed(state.range(0));
 }
 
-void sizes(benchmark::internal::Benchmark* b) {
-  for (const int ranks : {2, 4}) {
-    for (std::int64_t bytes = 1024; bytes <= 64 << 20; bytes *= 4) b->Args({bytes, ranks});
+void add(collective what, const char* name, std::initializer_list<form> forms) {
+  for (const form how : forms) {
+    const char* const form_name = [&] {
+      switch (how) {
+        case form::threads:
+          return "threads";
+        case form::ring:
+          return "ring";
+        case form::ledger:
+          return "ledger";
+        case form::fingerprint:
+          return "fingerprint";
+        case form::worker:
+          return "worker";
+        case form::memory:
+          return "memory";
+        case form::streamed_memory:
+          return "streamed_memory";
+      }
+      return "";
+    }();
+    auto* const b = benchmark::RegisterBenchmark(
+        rondel::concat(name, "/", form_name).c_str(),
+        [=](benchmark::State& state) { time(state, what, how); });
+    for (const int ranks : {2, 4}) bench::sizes(b, ranks);
   }
-  b->UseManualTime()->Iterations(5)->Unit(benchmark::kMicrosecond);
 }
-
-BENCHMARK_CAPTURE(collective, all_reduce, kind::all_reduce, false)->Apply(sizes);
-BENCHMARK_CAPTURE(collective, reduce_scatter, kind::reduce_scatter, false)->Apply(sizes);
-BENCHMARK_CAPTURE(collective, all_gather, kind::all_gather, false)->Apply(sizes);
-BENCHMARK_CAPTURE(collective, all_to_all, kind::all_to_all, false)->Apply(sizes);
-BENCHMARK_CAPTURE(collective, all_reduce_generic, kind::all_reduce, true)->Apply(sizes);
 
 }  // namespace
+
+int main(int argc, char** argv) {
+  using enum form;
+  add(collective::all_reduce, "all_reduce",
+      {threads, ring, ledger, fingerprint, worker, memory, streamed_memory});
+  add(collective::reduce_scatter, "reduce_scatter", {threads, memory});
+  add(collective::all_gather, "all_gather", {threads, memory, streamed_memory});
+  add(collective::all_to_all, "all_to_all", {threads, memory, streamed_memory});
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+}
