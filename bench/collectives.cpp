@@ -2,8 +2,6 @@
 // engine's own form, and for all_reduce what the ring over messages, the wrappers and worker
 // streams make of it; beside them what memory allows: as many bytes read and written by as many
 // threads that need not wait for each other.
-#include "batch.hpp"
-
 #include <rondel/collective/all_gather.hpp>
 #include <rondel/collective/all_reduce.hpp>
 #include <rondel/collective/all_to_all.hpp>
@@ -15,6 +13,8 @@
 #include <rondel/core/text.hpp>
 #include <rondel/device/array.hpp>
 #include <rondel/launch.hpp>
+
+#include "batch.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -116,10 +116,9 @@ double seconds_of(collective what, form how, Rank& rank, std::size_t bytes) {
 
 void time(benchmark::State& state, collective what, form how) {
   const auto bytes = static_cast<std::size_t>(state.range(0));
-  const rondel::threads engine{
-      .ranks = static_cast<int>(state.range(1)),
-      .streams =
-          how == form::worker ? rondel::stream_mode::worker : rondel::stream_mode::immediate};
+  const rondel::threads engine{.ranks = static_cast<int>(state.range(1)),
+                               .streams = how == form::worker ? rondel::stream_mode::worker
+                                                              : rondel::stream_mode::immediate};
   for (auto _ : state) {
     const auto seconds =
         rondel::run(engine, [&](auto& rank) { return seconds_of(what, how, rank, bytes); });
@@ -149,9 +148,9 @@ void add(collective what, const char* name, std::initializer_list<form> forms) {
       }
       return "";
     }();
-    auto* const b = benchmark::RegisterBenchmark(
-        rondel::concat(name, "/", form_name).c_str(),
-        [=](benchmark::State& state) { time(state, what, how); });
+    auto* const b =
+        benchmark::RegisterBenchmark(rondel::concat(name, "/", form_name).c_str(),
+                                     [=](benchmark::State& state) { time(state, what, how); });
     for (const int ranks : {2, 4}) bench::sizes(b, ranks);
   }
 }

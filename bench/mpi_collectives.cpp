@@ -1,8 +1,8 @@
 // The collectives of an MPI library, timed as bench_collectives times rondel's: run it by mpirun.
-#include "batch.hpp"
-
 #include <rondel/device/array.hpp>
 #include <rondel/device/host.hpp>
+
+#include "batch.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -38,8 +38,7 @@ void call(collective what, float* whole, float* other, int count, int ranks) {
       return check(
           MPI_Reduce_scatter_block(whole, other, block, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD));
     case collective::all_gather:
-      return check(
-          MPI_Allgather(other, block, MPI_FLOAT, whole, block, MPI_FLOAT, MPI_COMM_WORLD));
+      return check(MPI_Allgather(other, block, MPI_FLOAT, whole, block, MPI_FLOAT, MPI_COMM_WORLD));
     case collective::all_to_all:
       return check(MPI_Alltoall(whole, block, MPI_FLOAT, other, block, MPI_FLOAT, MPI_COMM_WORLD));
   }

@@ -24,6 +24,7 @@ set(RONDEL_HEADERS
   include/rondel/comm/thread_call.hpp
   include/rondel/comm/thread_group.hpp
   include/rondel/comm/thread_member.hpp
+  include/rondel/comm/thread_seat.hpp
   include/rondel/comm/thread_world.hpp
   include/rondel/comm/threads.hpp
   include/rondel/comm/wrapper.hpp

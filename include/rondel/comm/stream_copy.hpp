@@ -10,7 +10,7 @@ namespace rondel::detail {
 
 // From here on a buffer is not worth keeping in the cache: writing it past the cache halves the
 // traffic, because the lines need not be read first.
-inline constexpr std::size_t streaming_threshold = std::size_t{32} << 20;
+inline constexpr std::size_t streaming_threshold = std::size_t{8} << 20;
 
 // Copies bytes between memory that does not overlap; with `streaming`, past the cache.
 inline void copy_bytes(void* to, const void* from, std::size_t size, bool streaming) noexcept {
@@ -44,6 +44,15 @@ inline void finish_streaming(bool streaming) noexcept {
   if (streaming) _mm_sfence();
 #endif
   (void)streaming;
+}
+
+// Copies elements between memory that is the same or does not overlap; large blocks past the cache.
+template <class T>
+void copy_large(T* to, const void* from, std::size_t count) noexcept {
+  if (to == from) return;
+  const bool streaming = count * sizeof(T) >= streaming_threshold;
+  copy_bytes(to, from, count * sizeof(T), streaming);
+  finish_streaming(streaming);
 }
 
 }  // namespace rondel::detail

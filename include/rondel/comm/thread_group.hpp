@@ -1,5 +1,6 @@
 #pragma once
 #include <rondel/comm/thread_call.hpp>
+#include <rondel/comm/thread_seat.hpp>
 #include <rondel/comm/thread_world.hpp>
 #include <rondel/core/error.hpp>
 #include <rondel/core/operation.hpp>
@@ -20,29 +21,22 @@ namespace rondel::detail {
 //
 // A collective is a meeting: each rank shows what it calls and where its memory lies, waits for
 // all, moves its share straight from and to the others' memory, says that it is done, and waits
-// for all again, because until then others may read its memory. A message is an entry of the
-// channel from its sender to its receiver, who copies it and takes it off.
+// for all again, because until then others may read its memory. Small inputs are shown as copies,
+// which saves the second wait. A message is an entry of the channel from its sender to its
+// receiver, who copies it and takes it off.
 //
 // A rank that gives up fails the world first and then waits until nobody moves data any more;
 // who is about to move looks for a failed world after saying so. Hence nobody reads memory
 // that its owner has taken back.
 class thread_group {
  public:
-  // What a rank shows at a meeting.
-  struct card {
-    operation op;
-    const void* in = nullptr;
-    void* out = nullptr;
-    block_view blocks{};
-  };
-
   // `ranks[i]` is the rank in the world of rank `i` here.
   thread_group(std::shared_ptr<thread_world> world, std::vector<int> ranks)
       : world_(std::move(world)),
         number_(world_->next_group()),
         ranks_(std::move(ranks)),
-        seats_(std::make_unique<seat[]>(ranks_.size())),
-        host_seats_(std::make_unique<seat[]>(ranks_.size())),
+        seats_(std::make_unique<thread_seat[]>(ranks_.size())),
+        host_seats_(std::make_unique<thread_seat[]>(ranks_.size())),
         states_(std::make_unique<state[]>(ranks_.size())),
         channels_(std::make_unique<channel[]>(ranks_.size() * ranks_.size())) {}
 
@@ -81,24 +75,32 @@ class thread_group {
     side.store(pack(call, false), std::memory_order_relaxed);
   }
 
-  // The meeting number `turn` of the streams' operations, or of the hosts': `move(seats)` runs
-  // between the two waits, with all ranks' cards.
+  // The meeting number `turn` of the streams' operations, or of the hosts'. `move(peers)` runs
+  // once all are there, `peers(r)` being the card of rank `r`.
   template <class Move>
-  void meet(thread_call& call, std::uint64_t turn, const card& mine, const Move& move) {
+  void meet(thread_call& call, std::uint64_t turn, const thread_input& in, void* out,
+            const block_view& blocks, const Move& move) {
     check_world(call);  // or a slower peer may still look at the card of a failed meeting
-    seat* const seats = call.host ? host_seats_.get() : seats_.get();
-    seat& own = seats[call.rank];
-    own.shown = mine;
-    own.arrived.store(turn, std::memory_order_seq_cst);
+    thread_seat* const seats = call.host ? host_seats_.get() : seats_.get();
+    thread_seat& own = seats[call.rank];
+    thread_seat::place& shown = own.of(turn);
+    const bool copied = in.is_copied();
+    if (copied && in.size != 0) std::memcpy(shown.copied.data(), in.data, in.size);
+    shown.card = {call.op, copied ? shown.copied.data() : in.data, out, blocks};
+    shown.turn.store(turn, std::memory_order_seq_cst);
     world_->notify();
     for (int peer = 0; peer < size(); ++peer) {
       await(call, peer,
-            [&] { return seats[peer].arrived.load(std::memory_order_seq_cst) >= turn; });
+            [&] { return seats[peer].of(turn).turn.load(std::memory_order_seq_cst) >= turn; });
     }
+    if (copied) own.of(turn + 1).prefetch(in.size);
+    const auto peers = [&](auto r) -> const thread_card& { return seats[r].of(turn).card; };
     for (int peer = 0; peer < size(); ++peer) {
-      if (!matches(seats[peer].shown.op, mine.op)) throw_mismatch(call, peer, seats);
+      if (peer != call.rank && !matches(peers(peer).op, call.op))
+        throw_mismatch(call, peer, peers(peer));
     }
-    moving(call, [&] { move(seats); });
+    if (copied) return move(peers);
+    moving(call, [&] { move(peers); });
     own.departed.store(turn, std::memory_order_seq_cst);
     world_->notify();
     for (int peer = 0; peer < size(); ++peer) {
@@ -170,12 +172,6 @@ class thread_group {
   }
 
  private:
-  struct alignas(128) seat {
-    sync::atomic<std::uint64_t> arrived{0};
-    sync::atomic<std::uint64_t> departed{0};
-    sync::plain<card> shown;  // written before `arrived`, read until `departed`
-  };
-
   enum presence_state : std::uint8_t { present, left_away, unwound_away };
 
   struct alignas(128) state {
@@ -325,10 +321,11 @@ class thread_group {
     return -1;
   }
 
-  [[noreturn]] void throw_mismatch(const thread_call& call, int peer, const seat* seats) const {
+  [[noreturn]] void throw_mismatch(const thread_call& call, int peer,
+                                   const thread_card& theirs) const {
     throw mismatched_operation(
         concat("rank ", world_rank(call.rank), " calls ", describe(call), " while rank ",
-               world_rank(peer), " calls ", to_string(seats[peer].shown.op)),
+               world_rank(peer), " calls ", to_string(theirs.op)),
         world_rank(call.rank));
   }
 
@@ -361,7 +358,7 @@ class thread_group {
   std::shared_ptr<thread_world> world_;
   std::uint64_t number_;
   std::vector<int> ranks_;
-  std::unique_ptr<seat[]> seats_, host_seats_;
+  std::unique_ptr<thread_seat[]> seats_, host_seats_;
   std::unique_ptr<state[]> states_;
   std::unique_ptr<channel[]> channels_;
 };

@@ -13,7 +13,9 @@ namespace rondel::detail {
 // A rank's side of a communicator. Queued work shares it, so the communicator may be moved.
 struct thread_member {
   thread_member(std::shared_ptr<thread_group> g, int r, seconds t)
-      : group(std::move(g)), rank(r), timeout(t) {}
+      : group(std::move(g)), rank(r), timeout(t) {
+    current.rank = r;
+  }
   thread_member(const thread_member&) = delete;
   thread_member& operator=(const thread_member&) = delete;
   ~thread_member() { group->leave(rank, unwound.load()); }
@@ -30,17 +32,22 @@ struct thread_member {
   sync::atomic<std::uint64_t> served{0};  // pieces of work done
 };
 
-// A call that a stream has queued. If the stream fails first and drops it, the peers wait for
-// nothing, so its end without having run is the world's failure.
-class queued_call {
+// The current call of a member on its way through a stream. If the stream fails first and drops it,
+// the peers wait for nothing, so its end without having run is the world's failure.
+class pending_call {
  public:
   // With `must_run` false, for devices that run nothing, its end means nothing.
-  queued_call(std::shared_ptr<thread_member> member, const thread_call& call, bool must_run)
-      : member_(std::move(member)), call_(call), must_run_(must_run) {}
-  queued_call(queued_call&&) noexcept = default;
-  queued_call& operator=(queued_call&&) = delete;
-  ~queued_call() {
-    if (member_ == nullptr || !must_run_) return;
+  pending_call(thread_member& member, bool must_run) noexcept
+      : member_(&member), call_(member.current), must_run_(must_run) {
+    call_.left.timeout = member.timeout;
+  }
+  pending_call(pending_call&& other) noexcept
+      : member_(other.member_),
+        call_(other.call_),
+        must_run_(std::exchange(other.must_run_, false)) {}
+  pending_call& operator=(pending_call&&) = delete;
+  ~pending_call() {
+    if (!must_run_) return;
     thread_world& world = member_->group->world();
     const int rank = member_->group->world_rank(member_->rank);
     try {
@@ -51,16 +58,28 @@ class queued_call {
     }
   }
 
-  // The call runs now.
-  [[nodiscard]] thread_member& enter() noexcept {
+  // The call runs now, `body(group, call)`, when all earlier ones of its communicator have.
+  template <class Body>
+  void run(std::uint64_t ticket, Body& body) {
     must_run_ = false;
-    return *member_;
+    thread_group& group = *member_->group;
+    group.run(call_, [&] {
+      group.await(call_, call_.rank,
+                  [&] { return member_->served.load(std::memory_order_seq_cst) == ticket; });
+      body(group, call_);
+    });
   }
 
  private:
-  std::shared_ptr<thread_member> member_;
+  thread_member* member_;
   thread_call call_;
   bool must_run_;
+};
+
+// A pending call that outlives the communicator's own share of the member.
+struct queued_call {
+  std::shared_ptr<thread_member> member;
+  pending_call call;
 };
 
 }  // namespace rondel::detail

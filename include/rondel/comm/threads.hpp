@@ -25,13 +25,15 @@ namespace rondel {
 /// Collectives read the peers' memory directly: each rank reduces or copies its share, which in
 /// shared memory beats every ring. Holds no device memory. Per rank and call it moves, in each
 /// direction, what a bandwidth-optimal algorithm moves: `S (N-1)/N` for reduce_scatter and
-/// all_gather, twice that for all_reduce. Reductions go in the order of the ranks always, with
-/// or without `in_rank_order`. Mismatched collectives throw `mismatched_operation` on every
-/// rank; a collective against a split or an `exchange_host` of another rank meets nobody, and
-/// ends at the deadline. On a device that runs no kernels it moves and waits for nothing.
-/// An operation that its stream cannot run any more, because the stream has failed, fails the
-/// world. A communicator that an exception destroys is left without words: whoever handles the
-/// exception says them by `abort`, as `run` does, or the peers learn only that it is gone.
+/// all_gather, twice that for all_reduce. Inputs of up to 4 KiB are copied for the peers to read,
+/// which saves a wait; an all_reduce of up to 2 KiB then reads all ranks' input. Reductions go in
+/// the order of the ranks always, with or without `in_rank_order`. Mismatched collectives throw
+/// `mismatched_operation` on every rank; a collective against a split or an `exchange_host` of
+/// another rank meets nobody, and ends at the deadline. On a device that runs no kernels it moves
+/// and waits for nothing. An operation that its stream cannot run any more, because the stream has
+/// failed, fails the world. A communicator that an exception destroys is left without words:
+/// whoever handles the exception says them by `abort`, as `run` does, or the peers learn only that
+/// it is gone.
 template <device Device>
 class thread_communicator {
  public:
@@ -81,8 +83,10 @@ class thread_communicator {
   /// Opens `op`: what follows, until `end`, belongs to it. Throws `peer_failed` if the world
   /// has failed.
   void begin(stream_type&, const operation& op) {
-    member_->current = {.rank = rank(), .op = op, .sequence = ++member_->calls};
-    member_->group->check_world(member_->current);
+    detail::thread_call& call = member_->current;
+    call.op = op;
+    call.sequence = ++member_->calls;
+    member_->group->check_world(call);
   }
   /// Closes it.
   void end() noexcept { member_->current.op = {}; }
@@ -96,11 +100,11 @@ class thread_communicator {
       throw invalid_argument(concat("exchange_host: ", size(), " ranks of ", mine.size(),
                                     " B do not fit ", all.size(), " B"));
     }
-    host_meeting({.kind = operation_kind::exchange_host, .count = mine.size()}, mine.data(),
-                 [&](const auto& seats) {
+    host_meeting({.kind = operation_kind::exchange_host, .count = mine.size()},
+                 {mine.data(), mine.size(), mine.size()}, [&](const auto& peers) {
                    for (std::size_t r = 0; r < static_cast<std::size_t>(size()); ++r) {
-                     detail::copy_bytes(all.data() + mine.size() * r, seats[r].shown.in,
-                                        mine.size(), false);
+                     detail::copy_bytes(all.data() + mine.size() * r, peers(r).in, mine.size(),
+                                        false);
                    }
                  });
   }
@@ -113,15 +117,16 @@ class thread_communicator {
 
   /// Waits for all ranks.
   void barrier(stream_type& s) {
-    meeting(s, nullptr, nullptr, {}, [](const auto&) {});
+    meeting(s, {nullptr, 0, 0}, nullptr, {}, [](const auto&) {});
   }
 
   /// Copies `x` of `root` to all.
   template <class T>
   void broadcast(stream_type& s, device_span<T> x, int root) {
-    meeting(s, x.data(), x.data(), copies(rank() == root ? 0 : x.size_bytes()),
-            [=, me = rank()](const auto& seats) {
-              if (me != root) copy(x.data(), seats[root].shown.in, x.size());
+    const bool is_root = rank() == root;
+    meeting(s, detail::input_of(x.data(), is_root ? x.size() : 0, x.size()), x.data(),
+            copies(is_root ? 0 : x.size_bytes()), [=, me = rank()](const auto& peers) {
+              if (me != root) detail::copy_large(x.data(), peers(root).in, x.size());
             });
   }
 
@@ -129,11 +134,11 @@ class thread_communicator {
   template <class T, block_sizes Blocks>
   void gather(stream_type& s, device_span<const T> in, device_span<T> out, Blocks blocks,
               int root) {
-    meeting(s, in.data(), out.data(), copies(rank() == root ? out.size_bytes() : 0),
-            [=, me = rank()](const auto& seats) {
+    meeting(s, detail::input_of(in.data(), in.size(), largest_block(blocks)), out.data(),
+            copies(rank() == root ? out.size_bytes() : 0), [=, me = rank()](const auto& peers) {
               if (me != root) return;
               for (int r = 0; r < blocks.ranks(); ++r) {
-                copy(out.data() + blocks.offset(r), seats[r].shown.in, blocks.size(r));
+                detail::copy_large(out.data() + blocks.offset(r), peers(r).in, blocks.size(r));
               }
             });
   }
@@ -142,21 +147,22 @@ class thread_communicator {
   template <class T, block_sizes Blocks>
   void scatter(stream_type& s, device_span<const T> in, device_span<T> out, Blocks blocks,
                int root) {
-    meeting(s, in.data(), out.data(), copies(out.size_bytes()),
-            [=, me = rank()](const auto& seats) {
-              copy(out.data(), static_cast<const T*>(seats[root].shown.in) + blocks.offset(me),
-                   blocks.size(me));
+    meeting(s, detail::input_of(in.data(), rank() == root ? in.size() : 0, blocks.total()),
+            out.data(), copies(out.size_bytes()), [=, me = rank()](const auto& peers) {
+              detail::copy_large(out.data(),
+                                 static_cast<const T*>(peers(root).in) + blocks.offset(me),
+                                 blocks.size(me));
             });
   }
 
   /// Copies all ranks' `in` to all ranks' `out`.
   template <class T, block_sizes Blocks>
   void all_gather(stream_type& s, device_span<const T> in, device_span<T> out, Blocks blocks) {
-    meeting(s, in.data(), out.data(), copies(out.size_bytes()),
-            [=, me = rank()](const auto& seats) {
+    meeting(s, detail::input_of(in.data(), in.size(), largest_block(blocks)), out.data(),
+            copies(out.size_bytes()), [=, me = rank()](const auto& peers) {
               for (int i = 0; i < blocks.ranks(); ++i) {
                 const int r = (me + i) % blocks.ranks();
-                copy(out.data() + blocks.offset(r), seats[r].shown.in, blocks.size(r));
+                detail::copy_large(out.data() + blocks.offset(r), peers(r).in, blocks.size(r));
               }
             });
   }
@@ -165,51 +171,73 @@ class thread_communicator {
   template <class T, block_sizes Blocks, class Op>
   void reduce_scatter(stream_type& s, device_span<const T> in, device_span<T> out, Blocks blocks,
                       const Op& op) {
-    meeting(s, in.data(), out.data(), reduces<T>(blocks.size(rank()), out.size_bytes()),
-            [=, me = rank(), reduce = detail::base_reduction(op)](const auto& seats) {
+    meeting(s, detail::input_of(in.data(), in.size(), in.size()), out.data(),
+            reduces<T>(blocks.size(rank()), out.size_bytes()),
+            [=, me = rank(), reduce = detail::base_reduction(op)](const auto& peers) {
               const std::size_t begin = blocks.offset(me);
-              detail::reduce_in_order<T>(
-                  begin, begin + blocks.size(me), blocks.ranks(), reduce,
-                  [&](int r) { return static_cast<const T*>(seats[r].shown.in); },
-                  [&](std::size_t at, const T* block, std::size_t size) {
-                    detail::copy_bytes(out.data() + (at - begin), block, size * sizeof(T), false);
-                  });
+              detail::reduce_in_order<T>(begin, begin + blocks.size(me), blocks.ranks(), reduce,
+                                         detail::inputs_of<T>(peers),
+                                         [&](std::size_t at, const T* block, std::size_t size) {
+                                           detail::copy_bytes(out.data() + (at - begin), block,
+                                                              size * sizeof(T), false);
+                                         });
             });
   }
 
   /// Reduces the ranks' `in` into all ranks' `out`.
   template <class T, class Op>
   void all_reduce(stream_type& s, device_span<const T> in, device_span<T> out, const Op& op) {
+    // Every rank reads all of a copy, and only its share of what is shown.
+    const bool copied = in.size_bytes() <= detail::thread_seat::copied_bytes / 2;
+    const detail::thread_input shown = detail::input_of(
+        in.data(), in.size(), copied ? in.size() : detail::thread_input::not_agreed);
+    const auto reduce = detail::base_reduction(op);
+    if (copied) {
+      meeting(s, shown, out.data(), reduces<T>(in.size(), out.size_bytes()),
+              [=, ranks = size()](const auto& peers) {
+                detail::reduce_in_order<T>(0, in.size(), ranks, reduce, detail::inputs_of<T>(peers),
+                                           [&](std::size_t at, const T* block, std::size_t count) {
+                                             detail::copy_bytes(out.data() + at, block,
+                                                                count * sizeof(T), false);
+                                           });
+              });
+      return;
+    }
     const balanced_blocks blocks(in.size(), size());
     const std::size_t own = blocks.size(rank());
-    meeting(s, in.data(), out.data(),
-            reduces<T>(own, own * sizeof(T) * static_cast<std::size_t>(size())),
-            [=, me = rank(), reduce = detail::base_reduction(op)](const auto& seats) {
-              const int ranks = blocks.ranks();
-              const bool streaming = in.size_bytes() >= detail::streaming_threshold;
-              detail::reduce_in_order<T>(
-                  blocks.offset(me), blocks.offset(me + 1), ranks, reduce,
-                  [&](int r) { return static_cast<const T*>(seats[r].shown.in); },
-                  [&](std::size_t at, const T* block, std::size_t size) {
-                    for (int r = 0; r < ranks; ++r) {
-                      detail::copy_bytes(static_cast<T*>(seats[r].shown.out) + at, block,
-                                         size * sizeof(T), streaming);
-                    }
-                  });
-              detail::finish_streaming(streaming);
-            });
+    meeting(
+        s, shown, out.data(), reduces<T>(own, own * sizeof(T) * static_cast<std::size_t>(size())),
+        [=, me = rank()](const auto& peers) {
+          const int ranks = blocks.ranks();
+          const bool streaming = in.size_bytes() >= detail::streaming_threshold;
+          detail::reduce_in_order<T>(blocks.offset(me), blocks.offset(me + 1), ranks, reduce,
+                                     detail::inputs_of<T>(peers),
+                                     [&](std::size_t at, const T* block, std::size_t count) {
+                                       for (int r = 0; r < ranks; ++r) {
+                                         detail::copy_bytes(static_cast<T*>(peers(r).out) + at,
+                                                            block, count * sizeof(T), streaming);
+                                       }
+                                     });
+          detail::finish_streaming(streaming);
+        });
   }
 
   /// Copies block `r` of `in` to block `rank()` of `out` of rank `r`.
   template <class T, block_sizes Blocks>
   void all_to_all(stream_type& s, device_span<const T> in, Blocks in_blocks, device_span<T> out,
                   Blocks out_blocks) {
+    // Only sizes that are even are known to be the same on all ranks.
+    const detail::thread_input shown =
+        detail::input_of(in.data(), in.size(),
+                         in_blocks.layout() == 0 ? in.size() : detail::thread_input::not_agreed);
     meeting(
-        s, in.data(), out.data(), copies(out.size_bytes()),
-        [=, me = rank(), group = member_->group.get()](const auto& seats) {
+        s, shown, out.data(), copies(out.size_bytes()),
+        [=, me = rank(), group = member_->group.get()](const auto& peers) {
           for (int i = 0; i < out_blocks.ranks(); ++i) {
             const int r = (me + i) % out_blocks.ranks();
-            const detail::block_view& theirs = seats[r].shown.blocks;
+            // Who shows a copy does not wait here with its block sizes, which are even.
+            const detail::block_view theirs =
+                shown.is_copied() ? detail::block_view(in_blocks) : peers(r).blocks;
             if (theirs.size(me) != out_blocks.size(r)) {
               throw mismatched_operation(
                   concat("rank ", group->world_rank(me), " in all_to_all expects ",
@@ -217,8 +245,9 @@ class thread_communicator {
                          ", which sends ", theirs.size(me)),
                   group->world_rank(me));
             }
-            copy(out.data() + out_blocks.offset(r),
-                 static_cast<const T*>(seats[r].shown.in) + theirs.offset(me), out_blocks.size(r));
+            detail::copy_large(out.data() + out_blocks.offset(r),
+                               static_cast<const T*>(peers(r).in) + theirs.offset(me),
+                               out_blocks.size(r));
           }
         },
         in_blocks);
@@ -240,15 +269,6 @@ class thread_communicator {
             .bytes_written = written};
   }
 
-  template <class T>
-  static void copy(T* to, const void* from, std::size_t count) noexcept {
-    const std::size_t bytes = count * sizeof(T);
-    if (to == from) return;
-    const bool streaming = bytes >= detail::streaming_threshold;
-    detail::copy_bytes(to, from, bytes, streaming);
-    detail::finish_streaming(streaming);
-  }
-
   [[nodiscard]] int checked_peer(int peer) const {
     if (peer < 0 || peer >= size()) {
       throw invalid_argument(concat("message of rank ", rank(), ": peer ", peer,
@@ -260,41 +280,51 @@ class thread_communicator {
   // Queues `body(group, call)`, as one piece of work that runs when all earlier ones of this
   // communicator have, whatever streams those are on.
   template <class Body>
-  void enqueue(stream_type& s, work cost, Body&& body) {
-    detail::thread_call call = member_->current;
-    call.left = {member_->timeout};
-    cost.name = to_string(call.op.kind);
-    s.launch(cost, [queued = detail::queued_call(member_, call, runs_kernels<Device>),
-                    ticket = member_->tickets++, call, run = std::forward<Body>(body)]() mutable {
-      detail::thread_member& member = queued.enter();
-      detail::thread_group& group = *member.group;
-      group.run(call, [&] {
-        group.await(call, call.rank,
-                    [&] { return member.served.load(std::memory_order_seq_cst) == ticket; });
-        run(group, call);
+  void enqueue(stream_type& s, work cost, Body body) {
+    cost.name = to_string(member_->current.op.kind);
+    detail::pending_call pending(*member_, runs_kernels<Device>);
+    const std::uint64_t ticket = member_->tickets++;
+    if (runs_in_launch(s)) {
+      s.launch(cost, [&] {
+        pending.run(ticket, body);
+        // Nobody waits for this: later calls come from the thread that is in this one.
+        member_->served.store(ticket + 1, std::memory_order_release);
       });
-      member.served.store(ticket + 1, std::memory_order_seq_cst);
-      group.world().notify();
+      return;
+    }
+    s.launch(cost, [queued = detail::queued_call{member_, std::move(pending)}, ticket,
+                    run = std::move(body)]() mutable {
+      queued.call.run(ticket, run);
+      queued.member->served.store(ticket + 1, std::memory_order_seq_cst);
+      queued.member->group->world().notify();
     });
+  }
+
+  [[nodiscard]] static bool runs_in_launch(const stream_type& s) noexcept {
+    if constexpr (requires { s.mode(); }) {
+      return s.mode() == stream_mode::immediate;
+    } else {
+      return false;
+    }
   }
 
   // Queues a meeting of all ranks, at which this one shows `in`, `out` and `blocks`.
   template <class Move, block_sizes Blocks = even_blocks>
-  void meeting(stream_type& s, const void* in, void* out, const work& cost, const Move& move,
-               const Blocks& blocks = {0, 0}) {
+  void meeting(stream_type& s, const detail::thread_input& in, void* out, const work& cost,
+               const Move& move, const Blocks& blocks = {0, 0}) {
     enqueue(
         s, cost,
         [=, turn = ++member_->meetings](detail::thread_group& group, detail::thread_call& call) {
-          group.meet(call, turn, {call.op, in, out, detail::block_view(blocks)}, move);
+          group.meet(call, turn, in, out, detail::block_view(blocks), move);
         });
   }
 
   // Meets the other ranks' hosts; `in` is shown to them.
   template <class Move>
-  void host_meeting(const operation& op, const void* in, const Move& move) {
+  void host_meeting(const operation& op, const detail::thread_input& in, const Move& move) {
     detail::thread_member& m = *member_;
     detail::thread_call call{m.rank, true, op, ++m.calls, {m.timeout}};
-    m.group->run(call, [&] { m.group->meet(call, ++m.host_meetings, {op, in}, move); });
+    m.group->run(call, [&] { m.group->meet(call, ++m.host_meetings, in, nullptr, {}, move); });
   }
 
   void submit(stream_type& s, std::vector<detail::thread_message> sends,
@@ -321,9 +351,8 @@ std::optional<thread_communicator<Device>> thread_communicator<Device>::split(in
   detail::thread_group& parent = *member_->group;
   const choice mine{color, key};
   std::vector<choice> all(static_cast<std::size_t>(size()));
-  host_meeting(op, &mine, [&](const auto& seats) {
-    for (std::size_t r = 0; r < all.size(); ++r)
-      all[r] = *static_cast<const choice*>(seats[r].shown.in);
+  host_meeting(op, {&mine, sizeof mine, sizeof mine}, [&](const auto& peers) {
+    for (std::size_t r = 0; r < all.size(); ++r) all[r] = *static_cast<const choice*>(peers(r).in);
   });
 
   std::vector<int> members;
@@ -341,10 +370,9 @@ std::optional<thread_communicator<Device>> thread_communicator<Device>::split(in
     for (const int r : members) world.push_back(parent.world_rank(r));
     made = std::make_shared<detail::thread_group>(parent.shared_world(), std::move(world));
   }
-  host_meeting(op, &made, [&](const auto& seats) {
+  host_meeting(op, {&made, sizeof made}, [&](const auto& peers) {
     if (color < 0) return;
-    joined =
-        *static_cast<const std::shared_ptr<detail::thread_group>*>(seats[members.front()].shown.in);
+    joined = *static_cast<const std::shared_ptr<detail::thread_group>*>(peers(members.front()).in);
   });
   if (color < 0) return std::nullopt;
   const auto place = std::find(members.begin(), members.end(), rank()) - members.begin();

@@ -64,7 +64,8 @@ struct operation {
 [[nodiscard]] constexpr bool matches(const operation& a, const operation& b) noexcept {
   return a.kind == b.kind && a.type == b.type && a.root == b.root && a.count == b.count &&
          a.layout == b.layout && a.in_rank_order == b.in_rank_order &&
-         std::string_view(a.reduction) == std::string_view(b.reduction);
+         (a.reduction == b.reduction ||
+          std::string_view(a.reduction) == std::string_view(b.reduction));
 }
 
 /// `op` for a reader: `"all_reduce(sum, 1024 x f32)"`.

@@ -30,7 +30,7 @@ inline void copy(void* to, const void* from, std::size_t size) noexcept {
 using clock = std::chrono::steady_clock;
 
 // How often a wait looks before it yields, where every thread has a core, and before it sleeps.
-inline constexpr int spins = 2000;
+inline constexpr int spins = 500;
 inline constexpr int yields = 100;
 
 inline void pause() noexcept {

@@ -33,11 +33,12 @@ class device_account {
 
   void release(std::uint64_t bytes) noexcept { live_.fetch_sub(bytes, std::memory_order_relaxed); }
 
+  // One thread at a time launches, so nothing need be locked against another's addition.
   void launched(const work& w) noexcept {
-    launches_.fetch_add(1, std::memory_order_relaxed);
-    flops_.fetch_add(w.flops, std::memory_order_relaxed);
-    read_.fetch_add(w.bytes_read, std::memory_order_relaxed);
-    written_.fetch_add(w.bytes_written, std::memory_order_relaxed);
+    add(launches_, std::uint64_t{1});
+    add(flops_, w.flops);
+    add(read_, w.bytes_read);
+    add(written_, w.bytes_written);
   }
 
   [[nodiscard]] memory_usage memory() const noexcept {
@@ -57,6 +58,11 @@ class device_account {
   [[nodiscard]] int rank() const noexcept { return rank_; }
 
  private:
+  template <class T>
+  static void add(std::atomic<T>& sum, T x) noexcept {
+    sum.store(sum.load(std::memory_order_relaxed) + x, std::memory_order_relaxed);
+  }
+
   int rank_;
   std::uint64_t limit_;
   std::atomic<std::uint64_t> live_{0}, peak_{0}, allocations_{0};

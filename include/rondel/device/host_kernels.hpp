@@ -11,8 +11,9 @@
 namespace rondel {
 namespace detail {
 
-// Elements per block of a reduction over many inputs: accumulators and one input stay in L1.
-inline constexpr std::size_t reduce_block = 2048;
+// Elements per block of a reduction over many inputs. Accumulators and one input stay in L1; much
+// larger ones, stored past the cache, let memory idle while they are read.
+inline constexpr std::size_t reduce_block = 512;
 
 // out[i] = finish(op(...op(op(in(0)[i], in(1)[i]), in(2)[i])...)), in that order, for i in
 // [begin, end) and inputs in(0) ... in(ranks - 1). `store(offset, block, size)` receives each
