@@ -60,7 +60,7 @@ void come_back_after_failure() {
     if (meet_or_give_up(*group, rank, 1).empty()) return;
     auto again = model::call_of(rank, 2);
     try {
-      group->meet(again, 2, {again.op}, [](const auto&) {});
+      group->meet(again, 2, {}, nullptr, {}, [](const auto&) {});
       require(false, "a meeting of a failed world");
     } catch (const rondel::peer_failed&) {
     }
@@ -134,7 +134,7 @@ void failure_of_a_move(int ranks) {
     auto call = model::call_of(rank, 1);
     try {
       group->run(call, [&] {
-        group->meet(call, 1, {call.op, nullptr, &mine},
+        group->meet(call, 1, {}, &mine, {},
                     [](const auto&) { throw std::runtime_error("as told"); });
       });
       require(false, "no failure");
@@ -189,7 +189,7 @@ void disagree() {
     auto call = model::call_of(rank, 1);
     if (rank == 1) call.op.kind = rondel::operation_kind::barrier;
     try {
-      group->run(call, [&] { group->meet(call, 1, {call.op}, [](const auto&) {}); });
+      group->run(call, [&] { group->meet(call, 1, {}, nullptr, {}, [](const auto&) {}); });
       require(false, "no mismatch");
     } catch (const rondel::mismatched_operation&) {
     }

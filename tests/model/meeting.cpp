@@ -67,6 +67,21 @@ void successive_meetings(int ranks, std::uint64_t turns) {
   });
 }
 
+// Meetings with copies, which nobody leaves late, between ones that all leave together.
+void meetings_with_copies(int ranks, std::uint64_t turns, std::uint64_t together) {
+  const auto group = model::make_group(ranks);
+  run_ranks(ranks, [&](int rank) {
+    model::rank_memory mine(ranks);
+    for (std::uint64_t turn = 1; turn <= turns; ++turn) {
+      if (turn == together) {
+        model::meet_once(*group, rank, turn, mine);
+      } else {
+        model::meet_with_copies(*group, rank, turn);
+      }
+    }
+  });
+}
+
 // All ranks move at the same time: none of them sleeps until another one has moved.
 void all_move_at_once(int ranks, int turns) {
   const auto group = model::make_group(ranks);
@@ -74,7 +89,7 @@ void all_move_at_once(int ranks, int turns) {
   run_ranks(ranks, [&](int rank) {
     for (int turn = 1; turn <= turns; ++turn) {
       auto call = model::call_of(rank, static_cast<std::uint64_t>(turn));
-      group->meet(call, call.sequence, {call.op}, [&](const auto&) {
+      group->meet(call, call.sequence, {}, nullptr, {}, [&](const auto&) {
         moving.fetch_add(1);
         moving.notify_all();
         for (int n = moving.load(); n < turn * ranks; n = moving.load()) moving.wait(n);
@@ -102,6 +117,13 @@ TEST_CASE("meetings of two") {
 
 TEST_CASE("meetings of three") {
   check_holds("two meetings of 3 ranks", many, {}, [] { successive_meetings(3, 2); });
+}
+
+TEST_CASE("meetings with copies") {
+  check_holds("five copies of 2 ranks", many, {}, [] { meetings_with_copies(2, 5, 0); });
+  check_holds("four copies of 3 ranks", many, {}, [] { meetings_with_copies(3, 4, 0); });
+  check_holds("copies of 2 ranks around a meeting", many, {},
+              [] { meetings_with_copies(2, 4, 2); });
 }
 
 TEST_CASE("meetings in which all move at once") {
@@ -133,17 +155,22 @@ TEST_CASE("planted faults of waits") {
 }
 TEST_CASE("planted faults of meetings") {
   check_found("three meetings of 2 ranks", {},
-              {{weaken("own.arrived.store(", std::memory_order_relaxed), "data race"},
-               {weaken("].arrived.load(", std::memory_order_relaxed), "data race"},
+              {{weaken("shown.turn.store(", std::memory_order_relaxed), "data race"},
+               {weaken("].of(turn).turn.load(", std::memory_order_relaxed), "data race"},
                {weaken("own.departed.store(", std::memory_order_relaxed), "data race"},
                {weaken("].departed.load(", std::memory_order_relaxed), "data race"},
                {drop("own.departed.store("), "deadlock"},
-               {add("].arrived.load(", 1), "while rank"},
+               {add("].of(turn).turn.load(", 1), "while rank"},
                {add("].departed.load(", 1), "another turn"}},
               [] { successive_meetings(2, 3); });
+  check_found("five copies of 2 ranks", {},
+              {{weaken("shown.turn.store(", std::memory_order_relaxed), "data race"},
+               {weaken("].of(turn).turn.load(", std::memory_order_relaxed), "data race"},
+               {add("].of(turn).turn.load(", 1), "while rank"}},
+              [] { meetings_with_copies(2, 5, 0); });
   check_found("2 meetings of 2 ranks who move at once", {},
-              {{weaken("own.arrived.store(", std::memory_order_release), "deadlock"},
-               {weaken("].arrived.load(", std::memory_order_acquire), "deadlock"}},
+              {{weaken("shown.turn.store(", std::memory_order_release), "deadlock"},
+               {weaken("].of(turn).turn.load(", std::memory_order_acquire), "deadlock"}},
               [] { all_move_at_once(2, 2); });
   check_found("numbers of 3 communicators", {}, {{split("groups_.fetch_add("), "same number"}},
               numbers_of_groups);

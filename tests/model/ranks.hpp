@@ -32,13 +32,6 @@ inline constexpr rondel::seconds for_ever{1e9};
   return {rank, host, {.kind = rondel::operation_kind::all_reduce}, number, {timeout}};
 }
 
-// What rank `rank` has shown.
-template <class T, class Seats>
-[[nodiscard]] T& shown(const Seats& seats, int rank) {
-  seats[rank].shown.reading();
-  return *static_cast<T*>(seats[rank].shown.out);
-}
-
 // The memory of a rank that takes part in meetings: what it gives, and a place for what each
 // other rank writes.
 struct rank_memory {
@@ -53,15 +46,30 @@ inline void meet_once(thread_group& group, int rank, std::uint64_t turn, rank_me
                       bool host = false, rondel::seconds timeout = for_ever) {
   mine.in = turn;
   auto call = call_of(rank, turn, host, timeout);
-  group.meet(call, turn, {call.op, nullptr, &mine}, [&](const auto& seats) {
+  group.meet(call, turn, {}, &mine, {}, [&](const auto& peers) {
     for (int r = 0; r < group.size(); ++r) {
-      auto& theirs = shown<rank_memory>(seats, r);
+      auto& theirs = *static_cast<rank_memory*>(peers(r).out);
       const std::uint64_t read = theirs.in;
       require(read == turn, "a rank of another turn");
       theirs.out[static_cast<std::size_t>(rank)] = read;
     }
   });
   for (const auto& out : mine.out) require(out == turn, "a block of another turn");
+}
+
+// Rank `rank` meets the others, all of which show `turn` as a copy.
+inline void meet_with_copies(thread_group& group, int rank, std::uint64_t turn) {
+  std::uint64_t mine = turn;
+  auto call = call_of(rank, turn);
+  group.meet(call, turn, {&mine, sizeof mine, sizeof mine}, nullptr, {}, [&](const auto& peers) {
+    const auto look = [&](int r) {
+      // Reading the card is noticed, reading what lies beside it is not.
+      const rondel::detail::thread_card& theirs = peers(r);
+      require(*static_cast<const std::uint64_t*>(theirs.in) == turn, "a copy of another turn");
+    };
+    for (int r = 0; r < group.size(); ++r) look(r);
+    for (int r = 0; r < group.size(); ++r) look(r);
+  });
 }
 
 }  // namespace model

@@ -186,33 +186,6 @@ class plain {
   mutable model::race_state state_;
 };
 
-// What a rank shows is read member by member. Reading its operation is noticed; who reads
-// something else says so.
-template <class T>
-requires requires(T t) { t.op; }
-class plain<T> : public T {
- public:
-  plain() { state_.write(); }
-  plain& operator=(const T& value) {
-    state_.write();
-    static_cast<T&>(*this) = value;
-    return *this;
-  }
-  void reading() const { state_.read(); }
-
-  struct noticed {
-    operator const decltype(T::op) & () const {
-      shown->reading();
-      return static_cast<const T&>(*shown).op;
-    }
-    const plain* shown;
-  };
-  noticed op{this};  // in place of that of `T`
-
- private:
-  mutable model::race_state state_;
-};
-
 inline void copy(void* to, const void* from, std::size_t size) noexcept {
   model::execution::current().copy(to, from, size);
 }
