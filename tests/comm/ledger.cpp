@@ -229,26 +229,30 @@ TEST_CASE("the work of a collective is what its kernel reads, writes and adds") 
     test::on_threads({.ranks = ranks, .timeout = {60}}, [&](auto& rank) {
       auto stream = rank.device().make_stream("test");
       const auto n = static_cast<std::uint64_t>(ranks);
-      constexpr std::uint64_t block = 10;
-      uploaded<float> part(rank.device(), stream, std::vector<float>(block));
-      uploaded<float> whole(rank.device(), stream, std::vector<float>(block * n));
-      const auto work_of = [&](const auto& call) {
-        const auto before = rank.device().work_done();
-        call();
-        const auto after = rank.device().work_done();
-        return rondel::work_total{after.launches - before.launches, after.flops - before.flops,
-                                  after.bytes_read - before.bytes_read,
-                                  after.bytes_written - before.bytes_written};
-      };
-      const double sums = static_cast<double>((n - 1) * block);
-      const auto bytes = block * n * sizeof(float);
-      CHECK(work_of([&] { rondel::all_reduce(rank.world(), stream, whole.span()); }) ==
-            rondel::work_total{1, sums, bytes, bytes});
-      CHECK(work_of([&] {
-              rondel::reduce_scatter(rank.world(), stream, whole.span(), part.span());
-            }) == rondel::work_total{1, sums, bytes, block * sizeof(float)});
-      CHECK(work_of([&] { rondel::all_gather(rank.world(), stream, part.span(), whole.span()); }) ==
-            rondel::work_total{1, 0, bytes, bytes});
+      for (const std::uint64_t block : {10U, 1000U}) {
+        uploaded<float> part(rank.device(), stream, std::vector<float>(block));
+        uploaded<float> whole(rank.device(), stream, std::vector<float>(block * n));
+        const auto work_of = [&](const auto& call) {
+          const auto before = rank.device().work_done();
+          call();
+          const auto after = rank.device().work_done();
+          return rondel::work_total{after.launches - before.launches, after.flops - before.flops,
+                                    after.bytes_read - before.bytes_read,
+                                    after.bytes_written - before.bytes_written};
+        };
+        const double sums = static_cast<double>((n - 1) * block);
+        const auto bytes = block * n * sizeof(float);
+        // Every rank reduces all of a small input, and its share of a larger one.
+        const std::uint64_t shares = block == 10 ? n : 1;
+        CHECK(work_of([&] { rondel::all_reduce(rank.world(), stream, whole.span()); }) ==
+              rondel::work_total{1, sums * static_cast<double>(shares), bytes * shares, bytes});
+        CHECK(work_of([&] {
+                rondel::reduce_scatter(rank.world(), stream, whole.span(), part.span());
+              }) == rondel::work_total{1, sums, bytes, block * sizeof(float)});
+        CHECK(work_of([&] {
+                rondel::all_gather(rank.world(), stream, part.span(), whole.span());
+              }) == rondel::work_total{1, 0, bytes, bytes});
+      }
     });
   }
 }
