@@ -99,12 +99,12 @@ struct program {
   rondel::stream_mode mode = rondel::stream_mode::immediate;
   int streams = 1;
   std::vector<form> forms{form::fast};  // slots 0, 1, ...: duplicates of the world
-  std::vector<step> steps;              // a split opens the next slot
+  std::vector<step> steps{};            // a split opens the next slot
 
   fault what = fault::none;
   int faulty_rank = 0;
   std::size_t faulty_step = 0;
-  step instead;          // of `differs`
+  step instead{};         // of `differs`
   bool gathered = false;  // all ranks come together, beside the library, before the fault
   double timeout = 60;    // of a call; of those that come after the fault, if gathered
 };

@@ -63,7 +63,7 @@ class thread_group {
   void run(const thread_call& call, const Body& body) {
     auto& doing = world_->doing(world_rank(call.rank));
     sync::atomic<std::uint64_t>& side = call.host ? doing.host : doing.stream;
-    side.store(pack(call, true), std::memory_order_relaxed);
+    side.store(pack(call), std::memory_order_relaxed);
     try {
       body();
     } catch (const std::exception& failure) {
@@ -73,7 +73,8 @@ class thread_group {
       give_up(call.rank, "an exception that is no std::exception");
       throw;
     }
-    side.store(pack(call, false), std::memory_order_relaxed);
+    side.store(0, std::memory_order_relaxed);
+    doing.last.store(pack(call), std::memory_order_relaxed);
   }
 
   // The meeting number `turn` of the streams' operations, or of the hosts'. `move(peers)` runs
@@ -142,7 +143,7 @@ class thread_group {
         if (m.progress == thread_message::state::done) continue;
         missing += concat(missing.empty() ? "" : ", ", side == &sends ? "send of " : "receive of ",
                           m.size, " B ", side == &sends ? "to" : "from", " rank ",
-                          world_rank(m.peer), " (", doing_text(m.peer), ")");
+                          world_rank(m.peer));
       }
     }
     throw_timed_out(call, missing);
@@ -159,8 +160,7 @@ class thread_group {
     if (presence.load(std::memory_order_seq_cst) != present) throw_gone(call, peer, ready);
     if (ready()) return;
     check_world(call);
-    throw_timed_out(call,
-                    concat("rank ", world_rank(peer), " is missing (", doing_text(peer), ")"));
+    throw_timed_out(call, concat("rank ", world_rank(peer), " is missing"));
   }
 
   // Throws what `call` ends with if the world has failed.
@@ -200,10 +200,10 @@ class thread_group {
     return at(channels_, from * size() + to);
   }
 
-  // A word for `thread_world::activity`: 1 bit inside, 7 kind, 16 group, 40 sequence.
-  [[nodiscard]] std::uint64_t pack(const thread_call& call, bool inside) const noexcept {
-    return (std::uint64_t{inside} << 63) | (static_cast<std::uint64_t>(call.op.kind) << 56) |
-           ((number_ & 0xffffU) << 40) | (call.sequence & 0xff'ffff'ffffU);
+  // A word for `thread_world::activity`, never 0: 8 bit kind, 16 group, 40 sequence.
+  [[nodiscard]] std::uint64_t pack(const thread_call& call) const noexcept {
+    return (static_cast<std::uint64_t>(call.op.kind) << 56) | ((number_ & 0xffffU) << 40) |
+           (call.sequence & 0xff'ffff'ffffU);
   }
 
   // What `rank` is in, or did last.
@@ -212,17 +212,16 @@ class thread_group {
     const auto& doing = world_->doing(world_rank(rank));
     const std::uint64_t stream = doing.stream.load(std::memory_order_relaxed);
     const std::uint64_t host = doing.host.load(std::memory_order_relaxed);
-    const auto inside = [](std::uint64_t word) { return (word >> 63) != 0; };
     const auto name = [](std::uint64_t word) {
       const std::uint64_t group = (word >> 40) & 0xffffU;
-      return concat(to_string(static_cast<operation_kind>((word >> 56) & 0x7fU)), " #",
+      return concat(to_string(static_cast<operation_kind>(word >> 56)), " #",
                     word & 0xff'ffff'ffffU, group == 0 ? "" : concat(" of communicator ", group));
     };
-    if (inside(stream) || inside(host)) {
-      return concat("it waits in ", inside(stream) ? name(stream) : "",
-                    inside(stream) && inside(host) ? " and " : "", inside(host) ? name(host) : "");
+    if (stream != 0 || host != 0) {
+      return concat("it waits in ", stream != 0 ? name(stream) : "",
+                    stream != 0 && host != 0 ? " and " : "", host != 0 ? name(host) : "");
     }
-    const std::uint64_t last = stream != 0 ? stream : host;
+    const std::uint64_t last = doing.last.load(std::memory_order_relaxed);
     return last == 0 ? "it has called nothing yet" : concat("its last call was ", name(last));
   }
 

@@ -35,10 +35,10 @@ struct patience {
 // first, and the place where ranks sleep when spinning and yielding did not help.
 class thread_world {
  public:
-  // What a rank is in, or did last; for messages only. The host and the streams of a rank may
-  // each be in a call.
+  // What a rank is in and what it did last; for messages only. The host and the streams of a rank
+  // may each be in a call.
   struct alignas(64) activity {
-    sync::atomic<std::uint64_t> stream{0}, host{0};
+    sync::atomic<std::uint64_t> stream{0}, host{0}, last{0};
     sync::atomic<bool> silent{false};
   };
 
