@@ -164,8 +164,7 @@ TEST_CASE("a rank that dies without a word is named as missing when the deadline
       CAPTURE(all[r].text);
       timeouts += all[r].kind == "timed_out" ? 1 : 0;
       CHECK((all[r].kind == "timed_out" || all[r].kind == "peer_failed"));
-      CHECK(contains(all[r].text,
-                     "rank 1 is missing; "));
+      CHECK(contains(all[r].text, "rank 1 is missing; "));
       CHECK(contains(all[r].text, "rank 1: its last call was all_reduce #3 of communicator 1"));
       CHECK(contains(all[r].text, "all_reduce(sum, 100 x f32) #4"));
     }

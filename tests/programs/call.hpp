@@ -1,7 +1,5 @@
 #pragma once
 // How a step becomes a call; included where it is instantiated.
-#include "rank_run.hpp"
-
 #include <rondel/collective/all_gather.hpp>
 #include <rondel/collective/all_reduce.hpp>
 #include <rondel/collective/all_to_all.hpp>
@@ -11,6 +9,8 @@
 #include <rondel/collective/reduce_scatter.hpp>
 #include <rondel/collective/ring_pass.hpp>
 #include <rondel/collective/send_recv.hpp>
+
+#include "rank_run.hpp"
 
 #include <algorithm>
 #include <array>
@@ -118,7 +118,8 @@ class call_buffers {
     if constexpr (std::same_as<T, std::int32_t>) {
       if (step_.chained && at < register_size) {
         const std::size_t n = std::min(x.size(), register_size - at);
-        stream_.copy(rondel::as_writable_bytes(held().subspan(at, n)), rondel::as_bytes(x.first(n)));
+        stream_.copy(rondel::as_writable_bytes(held().subspan(at, n)),
+                     rondel::as_bytes(x.first(n)));
       }
     }
   }
@@ -143,7 +144,8 @@ class call_buffers {
 // The blocks of a step, of whatever kind, as one type.
 class any_blocks {
  public:
-  any_blocks(const step& s, int size) : blocks_(blocks_of(s, size)), agreed_(s.blocks != cut::uneven) {}
+  any_blocks(const step& s, int size)
+      : blocks_(blocks_of(s, size)), agreed_(s.blocks != cut::uneven) {}
   explicit any_blocks(const std::vector<std::size_t>& sizes) : blocks_(sizes), agreed_(false) {}
 
   [[nodiscard]] int ranks() const noexcept { return blocks_.ranks(); }
@@ -204,7 +206,9 @@ void pass_round(C& comm, rank_run& run, const step& s, std::size_t index, const 
   auto a = buffers.output(largest), b = buffers.output(largest);
   compute.copy(rondel::as_writable_bytes(a.span().first(in.size())), rondel::as_bytes(in.span()));
   const int way = s.backward ? 1 : -1;
-  const int last = s.home ? comm.rank() : rondel::detail::ring_rank(comm.rank(), way * (comm.size() - 1), comm.size());
+  const int last =
+      s.home ? comm.rank()
+             : rondel::detail::ring_rank(comm.rank(), way * (comm.size() - 1), comm.size());
   buffers.make_room(blocks.total() + blocks.size(last));
   std::size_t at = 0;
   const auto use = [&](rondel::device_span<const T> block, int, int) {
@@ -348,8 +352,7 @@ void exchange_bytes(C& comm, const step& s, std::vector<std::byte>& result) {
 
 template <class C>
 void call(C& comm, rank_run& run, const step& s, std::size_t index) {
-  const members& of =
-      run.who[static_cast<std::size_t>(s.slot)][static_cast<std::size_t>(run.rank)];
+  const members& of = run.who[static_cast<std::size_t>(s.slot)][static_cast<std::size_t>(run.rank)];
   auto& stream = run.streams[static_cast<std::size_t>(s.stream)];
   switch (s.kind) {
     case operation_kind::barrier:

@@ -1,7 +1,5 @@
 #include "dependencies.hpp"
 
-#include "model.hpp"
-
 #include <rondel/collective/all_gather.hpp>
 #include <rondel/collective/all_reduce.hpp>
 #include <rondel/collective/all_to_all.hpp>
@@ -14,6 +12,8 @@
 #include <rondel/comm/send_recv_only.hpp>
 #include <rondel/launch.hpp>
 
+#include "model.hpp"
+
 #include <array>
 #include <map>
 #include <tuple>
@@ -22,7 +22,8 @@
 namespace programs {
 namespace {
 
-// What one rank sends and receives in one operation, batch by batch; `begins` counts the operations.
+// What one rank sends and receives in one operation, batch by batch; `begins` counts the
+// operations.
 struct batch_record {
   struct message {
     int peer;
@@ -37,7 +38,8 @@ class recording : public rondel::forwarding_communicator<recording<C>, C> {
  public:
   using base = rondel::forwarding_communicator<recording<C>, C>;
 
-  recording(C inner, std::vector<batch_record>& record) : base(std::move(inner)), record_(&record) {}
+  recording(C inner, std::vector<batch_record>& record)
+      : base(std::move(inner)), record_(&record) {}
   [[nodiscard]] recording rewrap(C inner) const { return {std::move(inner), *record_}; }
 
   void before(rondel::stream_of<C>&, const rondel::operation&) { ++begins_; }
@@ -84,9 +86,9 @@ std::vector<std::vector<batch_record>> batches_of(const step& s, int size) {
         rondel::all_gather(comm, stream, own, all);
         break;
       case operation_kind::reduce_scatter:
-        in_order(s.op) ? rondel::reduce_scatter(comm, stream, all, own,
-                                                rondel::in_rank_order(rondel::sum{}))
-                       : rondel::reduce_scatter(comm, stream, all, own);
+        in_order(s.op)
+            ? rondel::reduce_scatter(comm, stream, all, own, rondel::in_rank_order(rondel::sum{}))
+            : rondel::reduce_scatter(comm, stream, all, own);
         break;
       case operation_kind::all_reduce:
         in_order(s.op) ? rondel::all_reduce(comm, stream, all, rondel::in_rank_order(rondel::sum{}))
@@ -96,12 +98,11 @@ std::vector<std::vector<batch_record>> batches_of(const step& s, int size) {
         rondel::all_to_all(comm, stream, all, others);
         break;
       case operation_kind::ring_pass:
-        rondel::ring_pass(
-            comm, stream, stream, std::array{all, others},
-            [](rondel::device_span<const std::int32_t>, int, int) {},
-            {.direction = s.backward ? rondel::ring_direction::backward
-                                     : rondel::ring_direction::forward,
-             .return_home = s.home});
+        rondel::ring_pass(comm, stream, stream, std::array{all, others},
+                          [](rondel::device_span<const std::int32_t>, int, int) {},
+                          {.direction = s.backward ? rondel::ring_direction::backward
+                                                   : rondel::ring_direction::forward,
+                           .return_home = s.home});
         break;
       case operation_kind::send_recv: {
         batch_record batch{1};
@@ -134,10 +135,8 @@ std::vector<std::vector<wait>> waits_of(const program& p) {
     if (s.kind == operation_kind::none) continue;
     const auto slot = static_cast<std::size_t>(s.slot);
     if (s.kind == operation_kind::split) forms.push_back(forms[slot]);
-    const bool by_host =
-        s.kind == operation_kind::split || s.kind == operation_kind::exchange_host;
-    const bool by_meeting =
-        by_host || (forms[slot] == form::fast && rondel::is_collective(s.kind));
+    const bool by_host = s.kind == operation_kind::split || s.kind == operation_kind::exchange_host;
+    const bool by_meeting = by_host || (forms[slot] == form::fast && rondel::is_collective(s.kind));
     for (std::size_t r = 0; r < n; ++r) {
       const members& of = slots[slot][r];
       if (of.empty() || of.front() != static_cast<int>(r)) continue;

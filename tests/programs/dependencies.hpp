@@ -10,8 +10,8 @@
 
 namespace programs {
 
-// One thing that a rank waits for: a meeting of all members of a communicator, or a batch of messages that
-// must all be met by their peers'.
+// One thing that a rank waits for: a meeting of all members of a communicator, or a batch of
+// messages that must all be met by their peers'.
 struct wait {
   struct message {
     int from, to;          // ranks of the world
@@ -25,8 +25,8 @@ struct wait {
   std::vector<message> messages{};
 };
 
-// All that each rank of `p` waits for, in order. What the generic forms send is learnt from the library
-// itself, on simulated devices.
+// All that each rank of `p` waits for, in order. What the generic forms send is learnt from the
+// library itself, on simulated devices.
 [[nodiscard]] std::vector<std::vector<wait>> waits_of(const program& p);
 
 // For each rank the first of its waits that does not end when rank `faulty` begins none of those of

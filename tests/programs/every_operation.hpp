@@ -38,9 +38,10 @@ namespace programs {
   add({.kind = gather, .type = i32, .blocks = cut::uneven, .count = 10, .root = 1});
   add({.kind = scatter, .type = i32, .blocks = cut::uneven, .count = 10, .root = 0});
   add({.kind = ring_pass, .type = i32, .blocks = cut::uneven, .count = 10, .backward = true});
-  add({.kind = all_reduce, .type = dtype::f32, .op = f == form::fast || f == form::generic
-                                                         ? combiner::ordered_sum
-                                                         : combiner::sum, .count = 21});
+  add({.kind = all_reduce,
+       .type = dtype::f32,
+       .op = f == form::fast || f == form::generic ? combiner::ordered_sum : combiner::sum,
+       .count = 21});
   return p;
 }
 

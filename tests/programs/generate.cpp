@@ -59,7 +59,8 @@ class generator {
   step draw() {
     step s;
     const auto slots = form_of_slot_.size();
-    s.slot = static_cast<int>(chance(50) ? below(slots) : slots - 1 - below(std::min<std::size_t>(slots, 2)));
+    s.slot = static_cast<int>(chance(50) ? below(slots)
+                                         : slots - 1 - below(std::min<std::size_t>(slots, 2)));
     s.stream = static_cast<int>(below(static_cast<std::uint64_t>(program_.streams)));
     s.other = static_cast<int>(below(static_cast<std::uint64_t>(program_.streams)));
     s.seed = random_();

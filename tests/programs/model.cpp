@@ -16,8 +16,8 @@ template <class T>
 inline constexpr bool is_16_bit_float =
     std::same_as<T, rondel::bfloat16> || std::same_as<T, rondel::float16>;
 
-// A value of a reduction. Without a fixed order, sums of floats must be exact in any; with one, they
-// must depend on it.
+// A value of a reduction. Without a fixed order, sums of floats must be exact in any; with one,
+// they must depend on it.
 template <class T>
 T value(const step& s, int rank, std::size_t i) {
   const std::uint64_t bits = mixed(s.seed, static_cast<std::uint64_t>(rank) + 1, i);
@@ -62,7 +62,8 @@ T reduced(combiner op, const std::vector<T>& x) {
   using wide = std::conditional_t<is_16_bit_float<T>, float, T>;
   const auto add = [](auto a, auto b) {
     if constexpr (std::integral<decltype(a)>) {
-      return static_cast<decltype(a)>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
+      return static_cast<decltype(a)>(static_cast<std::uint64_t>(a) +
+                                      static_cast<std::uint64_t>(b));
     } else {
       return a + b;
     }
@@ -240,7 +241,8 @@ std::vector<std::size_t> blocks_of(const step& s, int size) {
 
 std::size_t exchanged(const step& s, int from, int to) {
   if (s.blocks != cut::uneven) return s.count;
-  return s.count * (mixed(s.seed, static_cast<std::uint64_t>(from), static_cast<std::uint64_t>(to)) % 4) / 2;
+  return s.count *
+         (mixed(s.seed, static_cast<std::uint64_t>(from), static_cast<std::uint64_t>(to)) % 4) / 2;
 }
 
 std::vector<message> messages_of(const step& s, int size) {
@@ -323,14 +325,15 @@ expectation expected(const program& p) {
   const auto slots = slots_after(p, p.steps.size());
   expectation out;
   out.results.assign(p.steps.size(), std::vector<std::vector<std::byte>>(n));
-  out.registers.assign(n, std::vector<std::vector<std::int32_t>>(
-                              static_cast<std::size_t>(p.streams),
-                              std::vector<std::int32_t>(register_size, 0)));
+  out.registers.assign(
+      n, std::vector<std::vector<std::int32_t>>(static_cast<std::size_t>(p.streams),
+                                                std::vector<std::int32_t>(register_size, 0)));
   for (std::size_t i = 0; i < p.steps.size(); ++i) {
     const step& s = p.steps[i];
     const auto stream = static_cast<std::size_t>(s.stream);
     if (s.what == special::join) {
-      for (auto& of_rank : out.registers) of_rank[stream] = of_rank[static_cast<std::size_t>(s.other)];
+      for (auto& of_rank : out.registers)
+        of_rank[stream] = of_rank[static_cast<std::size_t>(s.other)];
       continue;
     }
     for (std::size_t r = 0; r < n; ++r) {
@@ -353,7 +356,8 @@ expectation expected(const program& p) {
           if constexpr (std::same_as<T, std::int32_t>) {
             auto& held = out.registers[static_cast<std::size_t>(of[m])][stream];
             if (s.chained) {
-              std::copy_n(results[m].begin(), std::min(results[m].size(), held.size()), held.begin());
+              std::copy_n(results[m].begin(), std::min(results[m].size(), held.size()),
+                          held.begin());
             }
           }
         }
@@ -364,20 +368,18 @@ expectation expected(const program& p) {
 }
 
 std::string describe(const step& s) {
-  static constexpr const char* combiners[] = {"sum",          "mean",        "max",
-                                              "min",          "user_min",    "ordered_sum",
-                                              "ordered_mean", "ordered_first"};
-  static constexpr const char* specials[] = {"",          "one message", "batch",
-                                             "duplicate", "join",        "idle"};
+  static constexpr const char* combiners[] = {
+      "sum", "mean", "max", "min", "user_min", "ordered_sum", "ordered_mean", "ordered_first"};
+  static constexpr const char* specials[] = {"",     "one message", "batch",  "duplicate",
+                                             "join", "idle",        "no slot"};
   static constexpr const char* cuts[] = {"even", "balanced", "uneven"};
-  return rondel::concat(to_string(s.kind), s.what == special::none ? "" : " (",
-                        specials[static_cast<std::size_t>(s.what)],
-                        s.what == special::none ? "" : ")", " ", cuts[static_cast<std::size_t>(s.blocks)],
-                        " ", s.count, " x ", to_string(s.type), " ",
-                        combiners[static_cast<std::size_t>(s.op)], ", root ", s.root, ", slot ", s.slot,
-                        ", stream ", s.stream, " and ", s.other, s.in_place ? ", in place" : "",
-                        s.chained ? ", chained" : "", s.backward ? ", backward" : "",
-                        s.home ? ", home" : "");
+  return rondel::concat(
+      to_string(s.kind), s.what == special::none ? "" : " (",
+      specials[static_cast<std::size_t>(s.what)], s.what == special::none ? "" : ")", " ",
+      cuts[static_cast<std::size_t>(s.blocks)], " ", s.count, " x ", to_string(s.type), " ",
+      combiners[static_cast<std::size_t>(s.op)], ", root ", s.root, ", slot ", s.slot, ", stream ",
+      s.stream, " and ", s.other, s.in_place ? ", in place" : "", s.chained ? ", chained" : "",
+      s.backward ? ", backward" : "", s.home ? ", home" : "");
 }
 
 std::string describe(const program& p) {

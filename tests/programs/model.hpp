@@ -1,5 +1,6 @@
 #pragma once
-// What a program must compute: the meaning of each operation, on plain vectors of all ranks at once.
+// What a program must compute: the meaning of each operation, on plain vectors of all ranks at
+// once.
 #include "program.hpp"
 
 #include <cstddef>
@@ -42,7 +43,7 @@ template <class T>
 
 // What every rank must have in the end.
 struct expectation {
-  std::vector<std::vector<std::vector<std::byte>>> results;      // [step][rank], bytes
+  std::vector<std::vector<std::vector<std::byte>>> results;       // [step][rank], bytes
   std::vector<std::vector<std::vector<std::int32_t>>> registers;  // [rank][stream]
 };
 [[nodiscard]] expectation expected(const program& p);

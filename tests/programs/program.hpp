@@ -1,5 +1,6 @@
 #pragma once
-// Programs of collectives, messages and splits as values: what every rank calls, on what, and in which order.
+// Programs of collectives, messages and splits as values: what every rank calls, on what, and in
+// which order.
 #include <rondel/core/dtype.hpp>
 #include <rondel/core/operation.hpp>
 #include <rondel/device/host.hpp>
@@ -55,7 +56,8 @@ enum class special : std::uint8_t {
   batch,        // of `send_recv`: many messages at once, between any ranks, to itself too
   duplicate,    // of `split`
   join,         // of `none`: a stream takes over what another one has
-  idle,         // of `none`: nothing at all; what a rank that stays out calls
+  idle,         // of `none`: nothing at all
+  no_slot,      // of what is called instead of a split: the slot stays empty
 };
 
 // One call of every rank of a communicator, or one piece of local work.

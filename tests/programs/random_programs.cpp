@@ -49,7 +49,8 @@ std::string judge(const program& p, const std::vector<ending>& endings) {
       complain("does not name itself and its call");
     }
     if (p.what == fault::vanishes) continue;
-    if (e.kind != "peer_failed" || e.named != p.faulty_rank) complain("does not name the faulty rank");
+    if (e.kind != "peer_failed" || e.named != p.faulty_rank)
+      complain("does not name the faulty rank");
   }
   return out;
 }
@@ -57,8 +58,10 @@ std::string judge(const program& p, const std::vector<ending>& endings) {
 TEST_CASE("random programs compute what their operations mean, or tell every rank why not") {
   const auto seed = static_cast<std::uint64_t>(programs::setting("RONDEL_RANDOM_SEED", 1));
   const double seconds = programs::setting("RONDEL_RANDOM_SECONDS", 0);
-  const auto count = static_cast<std::uint64_t>(programs::setting(
-      "RONDEL_RANDOM_PROGRAMS", seconds > 0 ? 1e18 : test::sanitized ? 150 : 1500));
+  const auto count = static_cast<std::uint64_t>(
+      programs::setting("RONDEL_RANDOM_PROGRAMS", seconds > 0       ? 1e18
+                                                  : test::sanitized ? 150
+                                                                    : 1500));
   const auto start = std::chrono::steady_clock::now();
   const auto passed = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -85,8 +88,8 @@ TEST_CASE("random programs compute what their operations mean, or tell every ran
   for (const std::string& one : wrong) FAIL_CHECK(one);
   CHECK(done > 0);
   std::printf("%s\n", rondel::concat(done, " random programs from seed ", seed, " on, ", calls,
-                                     " calls; a rank failed in ", faults[1], ", left in ", faults[2],
-                                     ", vanished in ", faults[3], "; ", wrong.size(),
+                                     " calls; a rank failed in ", faults[1], ", left in ",
+                                     faults[2], ", vanished in ", faults[3], "; ", wrong.size(),
                                      " went wrong; ", passed(), " s")
                           .c_str());
 }

@@ -1,12 +1,12 @@
 #pragma once
 // One rank's side of a running program.
-#include "model.hpp"
-
 #include <rondel/comm/fingerprint.hpp>
 #include <rondel/comm/ledger.hpp>
 #include <rondel/comm/send_recv_only.hpp>
 #include <rondel/comm/threads.hpp>
 #include <rondel/device/array.hpp>
+
+#include "model.hpp"
 
 #include <deque>
 #include <optional>

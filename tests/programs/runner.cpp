@@ -1,8 +1,8 @@
 #include "runner.hpp"
 
-#include "rank_run.hpp"
-
 #include <rondel/launch.hpp>
+
+#include "rank_run.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -29,8 +29,9 @@ class watchdog {
 
   std::uint64_t add(const std::string& name, double patience) {
     const std::lock_guard lock(mutex_);
-    watched_.emplace(++last_, watched{name, clock::now() + std::chrono::duration_cast<clock::duration>(
-                                                               std::chrono::duration<double>(patience))});
+    watched_.emplace(++last_,
+                     watched{name, clock::now() + std::chrono::duration_cast<clock::duration>(
+                                                      std::chrono::duration<double>(patience))});
     return last_;
   }
   void remove(std::uint64_t number) {
@@ -93,7 +94,11 @@ std::vector<std::byte> as_vector(const std::vector<std::int32_t>& x) {
 class player {
  public:
   player(const program& p, auto& context, shared& common, ending& end)
-      : program_(p), context_(&context.world()), shared_(common), ending_(end), run_(p, context.rank(), context.device()) {}
+      : program_(p),
+        context_(&context.world()),
+        shared_(common),
+        ending_(end),
+        run_(p, context.rank(), context.device()) {}
   player(const player&) = delete;
   player& operator=(const player&) = delete;
   // A rank that ends before the gate must not keep the others from passing it.
@@ -175,7 +180,8 @@ class player {
         context_->vanish();
         throw rondel::injected_death("a planned death");
       case fault::stays:
-        for (int left = shared_.still_running.load(); left > 1; left = shared_.still_running.load()) {
+        for (int left = shared_.still_running.load(); left > 1;
+             left = shared_.still_running.load()) {
           shared_.still_running.wait(left);
         }
         break;
@@ -190,6 +196,7 @@ class player {
     if (s.what == special::idle) return;
     if (s.what == special::join) return join(s);
     auto& slot = run_.slots[static_cast<std::size_t>(s.slot)];
+    if (s.what == special::no_slot) run_.slots.emplace_back();
     if (slot) {
       std::visit([&](auto& comm) { call(comm, run_, s, index); }, *slot);
     } else if (s.kind == operation_kind::split) {
@@ -200,7 +207,8 @@ class player {
   void pause(const step& s) {
     const auto draw = mixed(s.seed, 77, static_cast<std::uint64_t>(run_.rank));
     if (s.jitter <= 0 || draw % 4 > 1) return;
-    const std::chrono::duration<double> time(s.jitter * static_cast<double>((draw >> 8) % 1000) / 1000);
+    const std::chrono::duration<double> time(s.jitter * static_cast<double>((draw >> 8) % 1000) /
+                                             1000);
     if (draw % 4 == 0) {
       std::this_thread::sleep_for(time);
     } else {

@@ -13,12 +13,13 @@ namespace programs {
 
 // How a rank's part of a program ended.
 struct ending {
-  std::string kind = "ended";  // or the name of the exception; "left", "vanished", "stayed", "failed"
-  std::string text;            // its words
-  int reporter = -1;           // the rank that it says it is, -1 where it says none
-  int named = -1;              // the rank that it says failed first, -1 where it says none
-  double at = 0;               // when, in seconds after the fault
-  std::uint64_t live = 0;      // bytes of its device that were not given back
+  std::string kind =
+      "ended";             // or the name of the exception; "left", "vanished", "stayed", "failed"
+  std::string text;        // its words
+  int reporter = -1;       // the rank that it says it is, -1 where it says none
+  int named = -1;          // the rank that it says failed first, -1 where it says none
+  double at = 0;           // when, in seconds after the fault
+  std::uint64_t live = 0;  // bytes of its device that were not given back
   std::vector<std::string> wrong;  // results that are not those expected
 
   // Whether it is an error that the library reports of other ranks.
@@ -27,8 +28,9 @@ struct ending {
   }
 };
 
-// Runs `p`, and compares the results of the ranks that ended with `right`, if it is given. A program that
-// does not come to an end within `patience` seconds ends the process, with `name` as its last words.
+// Runs `p`, and compares the results of the ranks that ended with `right`, if it is given. A
+// program that does not come to an end within `patience` seconds ends the process, with `name` as
+// its last words.
 [[nodiscard]] std::vector<ending> run(const program& p, const expectation* right,
                                       const std::string& name, double patience = 100);
 

@@ -24,8 +24,8 @@ inline constexpr double deadline = test::sanitized ? 0.2 : 0.1;
 
 [[nodiscard]] inline std::string title(const programs::program& p) {
   const std::string all = describe(p);
-  return rondel::concat(all.substr(0, all.find('\n')), "; the step: ",
-                        describe(p.steps[p.faulty_step]));
+  return rondel::concat(all.substr(0, all.find('\n')),
+                        "; the step: ", describe(p.steps[p.faulty_step]));
 }
 
 struct tally {
@@ -37,8 +37,10 @@ struct tally {
   void print(const char* name) const {
     std::string how;
     for (const auto& [kind, count] : endings) how += rondel::concat(", ", count, " ", kind);
-    std::printf("%s: %zu of %zu cases, %zu wrong, and %zu complete programs in between, in %.1f s; the ranks%s\n",
-                name, cases, of, wrong, complete, seconds, how.c_str());
+    std::printf(
+        "%s: %zu of %zu cases, %zu wrong, and %zu complete programs in between, in %.1f s; the "
+        "ranks%s\n",
+        name, cases, of, wrong, complete, seconds, how.c_str());
   }
 };
 
@@ -47,8 +49,8 @@ struct tally {
 template <class Case, class Run, class Complete>
 void run_cases(const std::vector<Case>& cases, tally& t, const Run& run_case,
                const Complete& run_complete) {
-  const auto every = static_cast<std::size_t>(
-      programs::setting("RONDEL_SWEEP_EVERY", test::sanitized ? 23 : 1));
+  const auto every =
+      static_cast<std::size_t>(programs::setting("RONDEL_SWEEP_EVERY", test::sanitized ? 23 : 1));
   const auto start = std::chrono::steady_clock::now();
   t.of = cases.size();
   std::vector<std::string> complaints;

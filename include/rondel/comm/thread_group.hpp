@@ -74,7 +74,11 @@ class thread_group {
       throw;
     }
     side.store(0, std::memory_order_relaxed);
-    doing.last.store(pack(call), std::memory_order_relaxed);
+    // The host may be ahead of the streams, whose calls are then not the last.
+    const std::uint64_t last = doing.last.load(std::memory_order_relaxed), own = pack(call);
+    if (group_of(last) != group_of(own) || sequence_of(last) < sequence_of(own)) {
+      doing.last.store(own, std::memory_order_relaxed);
+    }
   }
 
   // The meeting number `turn` of the streams' operations, or of the hosts'. `move(peers)` runs
@@ -141,9 +145,9 @@ class thread_group {
     for (const auto* side : {&sends, &recvs}) {
       for (const thread_message& m : *side) {
         if (m.progress == thread_message::state::done) continue;
-        missing += concat(missing.empty() ? "" : ", ", side == &sends ? "send of " : "receive of ",
-                          m.size, " B ", side == &sends ? "to" : "from", " rank ",
-                          world_rank(m.peer));
+        missing +=
+            concat(missing.empty() ? "" : ", ", side == &sends ? "send of " : "receive of ", m.size,
+                   " B ", side == &sends ? "to" : "from", " rank ", world_rank(m.peer));
       }
     }
     throw_timed_out(call, missing);
@@ -161,6 +165,14 @@ class thread_group {
     if (ready()) return;
     check_world(call);
     throw_timed_out(call, concat("rank ", world_rank(peer), " is missing"));
+  }
+
+  // Blocks until `ready()`, which is up to earlier work of the rank itself: that has deadlines of
+  // its own, where it waits for peers, so that it is this work which names them.
+  template <class Ready>
+  void await_turn(const thread_call& call, const Ready& ready) {
+    patience forever{{1e9}};
+    if (!ready() && !world_->wait(forever, ready)) check_world(call);
   }
 
   // Throws what `call` ends with if the world has failed.
@@ -203,19 +215,29 @@ class thread_group {
   // A word for `thread_world::activity`, never 0: 8 bit kind, 16 group, 40 sequence.
   [[nodiscard]] std::uint64_t pack(const thread_call& call) const noexcept {
     return (static_cast<std::uint64_t>(call.op.kind) << 56) | ((number_ & 0xffffU) << 40) |
-           (call.sequence & 0xff'ffff'ffffU);
+           sequence_of(call.sequence);
+  }
+  [[nodiscard]] static std::uint64_t group_of(std::uint64_t word) noexcept {
+    return (word >> 40) & 0xffffU;
+  }
+  [[nodiscard]] static std::uint64_t sequence_of(std::uint64_t word) noexcept {
+    return word & 0xff'ffff'ffffU;
   }
 
-  // What `rank` is in, or did last.
+  // What rank `rank` of the world is in, or did last.
   [[nodiscard]] std::string doing_text(int rank) const {
-    if (at(states_, rank).presence.load(std::memory_order_relaxed) != present) return "it has left";
-    const auto& doing = world_->doing(world_rank(rank));
+    for (int r = 0; r < size(); ++r) {
+      if (world_rank(r) == rank &&
+          at(states_, r).presence.load(std::memory_order_relaxed) != present) {
+        return "it has left";
+      }
+    }
+    const auto& doing = world_->doing(rank);
     const std::uint64_t stream = doing.stream.load(std::memory_order_relaxed);
     const std::uint64_t host = doing.host.load(std::memory_order_relaxed);
     const auto name = [](std::uint64_t word) {
-      const std::uint64_t group = (word >> 40) & 0xffffU;
-      return concat(to_string(static_cast<operation_kind>(word >> 56)), " #",
-                    word & 0xff'ffff'ffffU, group == 0 ? "" : concat(" of communicator ", group));
+      return concat(to_string(static_cast<operation_kind>(word >> 56)), " #", sequence_of(word),
+                    group_of(word) == 0 ? "" : concat(" of communicator ", group_of(word)));
     };
     if (stream != 0 || host != 0) {
       return concat("it waits in ", stream != 0 ? name(stream) : "",
@@ -347,8 +369,8 @@ class thread_group {
 
   [[noreturn]] void throw_timed_out(const thread_call& call, const std::string& missing) const {
     std::string all;
-    for (int r = 0; r < size(); ++r) {
-      if (r != call.rank) all += concat("; rank ", world_rank(r), ": ", doing_text(r));
+    for (int r = 0; r < world_->ranks(); ++r) {
+      if (r != world_rank(call.rank)) all += concat("; rank ", r, ": ", doing_text(r));
     }
     throw timed_out(concat("rank ", world_rank(call.rank), " in ", describe(call), " waited ",
                            call.left.timeout.value, " s: ", missing, all),

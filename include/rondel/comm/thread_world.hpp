@@ -46,9 +46,11 @@ class thread_world {
   explicit thread_world(int ranks)
       : spins_(static_cast<unsigned>(ranks) <= sync::thread::hardware_concurrency() ? sync::spins
                                                                                     : 0),
+        ranks_(ranks),
         activities_(std::make_unique<activity[]>(static_cast<std::size_t>(ranks))),
         stream_failures_(static_cast<std::size_t>(ranks)) {}
 
+  [[nodiscard]] int ranks() const noexcept { return ranks_; }
   [[nodiscard]] activity& doing(int rank) noexcept {
     return activities_[static_cast<std::size_t>(rank)];
   }
@@ -166,6 +168,7 @@ class thread_world {
   static constexpr std::chrono::microseconds nap{500};
 
   int spins_;
+  int ranks_;
   std::unique_ptr<activity[]> activities_;
   sync::atomic<std::uint64_t> groups_{0};
   sync::atomic<bool> failed_{false};

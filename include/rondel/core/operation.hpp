@@ -71,9 +71,10 @@ struct operation {
 /// `op` for a reader: `"all_reduce(sum, 1024 x f32)"`.
 [[nodiscard]] inline std::string to_string(const operation& op) {
   if (!is_collective(op.kind) || op.kind == operation_kind::barrier ||
-      op.kind == operation_kind::split || op.kind == operation_kind::exchange_host) {
+      op.kind == operation_kind::split) {
     return to_string(op.kind);
   }
+  if (op.kind == operation_kind::exchange_host) return concat("exchange_host(", op.count, " B)");
   std::string out = concat(to_string(op.kind), "(");
   if (*op.reduction != 0) {
     out += concat(op.reduction, op.in_rank_order ? " in rank order" : "", ", ");
