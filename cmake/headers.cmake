@@ -54,6 +54,7 @@ set(RONDEL_HEADERS
   include/rondel/launch.hpp
   include/rondel/rondel.hpp
   include/rondel/trace/flight_recorder.hpp
+  include/rondel/trace/flight_report.hpp
   include/rondel/trace/format.hpp
   include/rondel/trace/ledger.hpp
   include/rondel/trace/ledger_table.hpp

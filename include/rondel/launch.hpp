@@ -5,6 +5,7 @@
 #include <rondel/core/seconds.hpp>
 #include <rondel/device/host.hpp>
 #include <rondel/device/sim.hpp>
+#include <rondel/trace/flight_report.hpp>
 #include <rondel/trace/timeline.hpp>
 
 #include <concepts>
@@ -13,8 +14,10 @@
 #include <exception>
 #include <limits>
 #include <optional>
+#include <string>
 #include <thread>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -32,6 +35,8 @@ struct threads {
   seconds timeout{600};
   /// Where all streams record what they run; null for nowhere. Must outlive the run.
   timeline* recorder = nullptr;
+  /// How many of each rank's last calls are kept for the words of a failure; 0 for none.
+  std::size_t flight_records = 32;
 };
 
 /// Ranks on `sim_device`: the program runs, its kernels do not; memory, work and messages are
@@ -43,6 +48,8 @@ struct simulated {
   std::uint64_t memory_limit = std::numeric_limits<std::uint64_t>::max();
   /// How long a call may wait for its peers.
   seconds timeout{600};
+  /// How many of each rank's last calls are kept for the words of a failure; 0 for none.
+  std::size_t flight_records = 32;
 };
 
 /// What a rank's program is given: its device and its world.
@@ -132,6 +139,28 @@ void run_rank(thread_world& world, int rank, Program& program, Slot& context,
   }
 }
 
+// Rethrows `failure`; what the engine itself has thrown gets the last calls of all ranks appended.
+[[noreturn]] inline void rethrow_with_flights(const std::exception_ptr& failure,
+                                              thread_world& world) {
+  std::string flights;
+  const auto words = [&](const error& e) { return concat(e.what(), "\n", flights); };
+  try {
+    std::rethrow_exception(failure);
+  } catch (const communication_error& e) {
+    flights = to_table(world.flights());
+    if (flights.empty()) throw;
+    if (typeid(e) == typeid(peer_failed)) {
+      const auto& failed = static_cast<const peer_failed&>(e);
+      throw peer_failed(words(e), e.rank(), failed.failed_rank(), e.where());
+    }
+    if (typeid(e) == typeid(timed_out)) throw timed_out(words(e), e.rank(), e.where());
+    if (typeid(e) == typeid(mismatched_operation)) {
+      throw mismatched_operation(words(e), e.rank(), e.where());
+    }
+    throw;
+  }
+}
+
 template <class E>
 concept rank_engine = std::same_as<E, threads> || std::same_as<E, simulated>;
 
@@ -149,7 +178,7 @@ auto run_threads(const Engine& engine, Program& program) {
   using returned = std::invoke_result_t<Program&, context_type&>;
   using result_type = std::conditional_t<std::is_void_v<returned>, nothing, returned>;
 
-  const auto group = make_thread_group(engine.ranks);
+  const auto group = make_thread_group(engine.ranks, engine.flight_records);
   const auto ranks = static_cast<std::size_t>(engine.ranks);
   std::vector<std::exception_ptr> failures(ranks);
   std::vector<rank_listener> listeners;
@@ -181,10 +210,10 @@ auto run_threads(const Engine& engine, Program& program) {
   }
   const int first = group->world().first_failed();
   if (first >= 0 && failures[static_cast<std::size_t>(first)] != nullptr) {
-    std::rethrow_exception(failures[static_cast<std::size_t>(first)]);
+    rethrow_with_flights(failures[static_cast<std::size_t>(first)], group->world());
   }
   for (const auto& failure : failures) {
-    if (failure != nullptr) std::rethrow_exception(failure);
+    if (failure != nullptr) rethrow_with_flights(failure, group->world());
   }
   if constexpr (!std::is_void_v<returned>) {
     std::vector<returned> out;
@@ -201,7 +230,9 @@ auto run_threads(const Engine& engine, Program& program) {
 ///
 /// Returns what the ranks return, in their order, or nothing if that is void. When ranks throw,
 /// the others are woken (see `communicator`) and, once all have ended, the exception of the
-/// rank that failed first comes out. Throws `invalid_argument` if `engine.ranks` is less than 1.
+/// rank that failed first comes out. To `peer_failed`, `timed_out` and `mismatched_operation` it
+/// then appends where the ranks part first, and a table of their last calls. Throws
+/// `invalid_argument` if `engine.ranks` is less than 1.
 template <detail::rank_engine Engine, class Program>
 requires std::invocable < Program&, detail::context_of<Engine>
 & > auto run(const Engine& engine, Program&& program) {

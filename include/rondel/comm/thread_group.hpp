@@ -36,6 +36,7 @@ class thread_group {
       : world_(std::move(world)),
         number_(world_->next_group()),
         ranks_(std::move(ranks)),
+        flights_(world_->recorder().open(number_, ranks_)),
         seats_(std::make_unique<thread_seat[]>(ranks_.size())),
         host_seats_(std::make_unique<thread_seat[]>(ranks_.size())),
         states_(std::make_unique<state[]>(ranks_.size())),
@@ -49,6 +50,9 @@ class thread_group {
   [[nodiscard]] int world_rank(int rank) const noexcept {
     return ranks_[static_cast<std::size_t>(rank)];
   }
+
+  // Where `rank` records its calls.
+  [[nodiscard]] flight_log log(int rank) { return world_->recorder().log(flights_, rank); }
 
   // The rank will make no more calls: by its own will, or because an exception took its
   // communicator away, which whoever handles that exception may yet explain.
@@ -380,6 +384,7 @@ class thread_group {
   std::shared_ptr<thread_world> world_;
   std::uint64_t number_;
   std::vector<int> ranks_;
+  std::shared_ptr<flight_group> flights_;
   std::unique_ptr<thread_seat[]> seats_, host_seats_;
   std::unique_ptr<state[]> states_;
   std::unique_ptr<channel[]> channels_;

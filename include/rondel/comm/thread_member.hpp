@@ -4,16 +4,18 @@
 #include <rondel/core/sync.hpp>
 #include <rondel/core/text.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <utility>
+#include <vector>
 
 namespace rondel::detail {
 
 // A rank's side of a communicator. Queued work shares it, so the communicator may be moved.
 struct thread_member {
   thread_member(std::shared_ptr<thread_group> g, int r, seconds t)
-      : group(std::move(g)), rank(r), timeout(t) {
+      : group(std::move(g)), rank(r), timeout(t), log(group->log(r)) {
     current.rank = r;
   }
   thread_member(const thread_member&) = delete;
@@ -23,6 +25,8 @@ struct thread_member {
   std::shared_ptr<thread_group> group;
   int rank;
   seconds timeout;
+  flight_log log;
+  flight_call flight;                     // of the current call
   thread_call current;                    // between begin and end
   sync::atomic<bool> unwound{false};      // taken away by an exception
   std::uint64_t calls = 0;                // begun
@@ -32,18 +36,34 @@ struct thread_member {
   sync::atomic<std::uint64_t> served{0};  // pieces of work done
 };
 
+// Records the messages of the call that the member is in, unless they are a collective's.
+inline void note_messages(thread_member& member, const std::vector<thread_message>& sends,
+                          const std::vector<thread_message>& recvs, std::size_t bytes) noexcept {
+  const auto peer = [](const std::vector<thread_message>& messages) {
+    return messages.empty() ? -1 : messages.size() == 1 ? messages[0].peer : -2;
+  };
+  if (!is_collective(member.current.op.kind)) {
+    member.flight.messages(peer(sends), peer(recvs), bytes);
+  }
+}
+
 // The current call of a member on its way through a stream. If the stream fails first and drops it,
 // the peers wait for nothing, so its end without having run is the world's failure.
 class pending_call {
  public:
   // With `must_run` false, for devices that run nothing, its end means nothing.
   pending_call(thread_member& member, bool must_run) noexcept
-      : member_(&member), call_(member.current), must_run_(must_run) {
+      : member_(&member),
+        call_(member.current),
+        flight_(member.flight.piece()),
+        must_run_(must_run) {
     call_.left.timeout = member.timeout;
+    if (!must_run_) flight_.finish();
   }
   pending_call(pending_call&& other) noexcept
       : member_(other.member_),
         call_(other.call_),
+        flight_(other.flight_),
         must_run_(std::exchange(other.must_run_, false)) {}
   pending_call& operator=(pending_call&&) = delete;
   ~pending_call() {
@@ -64,15 +84,18 @@ class pending_call {
     must_run_ = false;
     thread_group& group = *member_->group;
     group.run(call_, [&] {
-      group.await(call_, call_.rank,
-                  [&] { return member_->served.load(std::memory_order_seq_cst) == ticket; });
+      group.await_turn(call_,
+                       [&] { return member_->served.load(std::memory_order_seq_cst) == ticket; });
+      flight_.start();
       body(group, call_);
+      flight_.finish();
     });
   }
 
  private:
   thread_member* member_;
   thread_call call_;
+  flight_piece flight_;
   bool must_run_;
 };
 

@@ -2,6 +2,7 @@
 #include <rondel/core/error.hpp>
 #include <rondel/core/seconds.hpp>
 #include <rondel/core/sync.hpp>
+#include <rondel/trace/flight_recorder.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -42,18 +43,21 @@ class thread_world {
     sync::atomic<bool> silent{false};
   };
 
-  // More ranks than cores must not spin: the one waited for needs the core.
-  explicit thread_world(int ranks)
+  // More ranks than cores must not spin: the one waited for needs the core. Of each rank the last
+  // `records` calls are kept.
+  explicit thread_world(int ranks, std::size_t records = 0)
       : spins_(static_cast<unsigned>(ranks) <= sync::thread::hardware_concurrency() ? sync::spins
                                                                                     : 0),
         ranks_(ranks),
         activities_(std::make_unique<activity[]>(static_cast<std::size_t>(ranks))),
-        stream_failures_(static_cast<std::size_t>(ranks)) {}
+        stream_failures_(static_cast<std::size_t>(ranks)),
+        flights_(ranks, records) {}
 
   [[nodiscard]] int ranks() const noexcept { return ranks_; }
   [[nodiscard]] activity& doing(int rank) noexcept {
     return activities_[static_cast<std::size_t>(rank)];
   }
+  [[nodiscard]] flight_recorder& recorder() noexcept { return flights_; }
   // A number for each communicator made, the world's own being 0.
   [[nodiscard]] std::uint64_t next_group() noexcept {
     return groups_.fetch_add(1, std::memory_order_relaxed);
@@ -84,9 +88,11 @@ class thread_world {
         first_rank_ = rank;
         try {
           first_reason_ = reason;
+          at_failure_ = flights_.snapshot();
         } catch (...) {
-          first_reason_.clear();
+          if (first_reason_.size() != reason.size()) first_reason_.clear();
         }
+        at_failure_.failed = rank;
         failed_.store(true, std::memory_order_seq_cst);
       }
     }
@@ -100,6 +106,12 @@ class thread_world {
     throw peer_failed(concat("rank ", rank, " in ", operation, ": rank ", first,
                              " failed first: ", first_reason_),
                       rank, first);
+  }
+
+  // The last calls of all ranks when the first one failed, or now if none did.
+  [[nodiscard]] flight_snapshot flights() {
+    const std::lock_guard lock(mutex_);
+    return first_rank_ < 0 ? flights_.snapshot() : at_failure_;
   }
 
   // The rank that failed first, -1 if none did.
@@ -179,6 +191,8 @@ class thread_world {
   sync::plain<int> first_rank_ = -1;
   std::string first_reason_;
   std::vector<std::string> stream_failures_;
+  flight_recorder flights_;
+  flight_snapshot at_failure_;
 };
 
 }  // namespace rondel::detail

@@ -80,6 +80,10 @@ class thread_communicator {
     group.world().doing(group.world_rank(rank())).silent.store(true);
   }
 
+  /// The last calls of every rank of the world, now or when the first rank failed. May be called
+  /// at any time by any thread. For a reader: `to_table` in `trace/flight_report.hpp`.
+  [[nodiscard]] flight_snapshot flights() const { return member_->group->world().flights(); }
+
   /// Opens `op`: what follows, until `end`, belongs to it. Throws `peer_failed` if the world
   /// has failed.
   void begin(stream_type&, const operation& op) {
@@ -87,9 +91,13 @@ class thread_communicator {
     call.op = op;
     call.sequence = ++member_->calls;
     member_->group->check_world(call);
+    member_->flight = member_->log.issue(op, member_->calls);
   }
   /// Closes it.
-  void end() noexcept { member_->current.op = {}; }
+  void end() noexcept {
+    member_->current.op = {};
+    member_->flight.close();
+  }
 
   /// An empty batch.
   [[nodiscard]] batch_type batch(stream_type& stream) noexcept { return {*this, stream}; }
@@ -324,13 +332,22 @@ class thread_communicator {
   void host_meeting(const operation& op, const detail::thread_input& in, const Move& move) {
     detail::thread_member& m = *member_;
     detail::thread_call call{m.rank, true, op, ++m.calls, {m.timeout}};
-    m.group->run(call, [&] { m.group->meet(call, ++m.host_meetings, in, nullptr, {}, move); });
+    m.group->check_world(call);
+    flight_call flight = m.log.issue(op, m.calls, true);
+    const flight_piece piece = flight.piece();
+    flight.close();
+    m.group->run(call, [&] {
+      piece.start();
+      m.group->meet(call, ++m.host_meetings, in, nullptr, {}, move);
+      piece.finish();
+    });
   }
 
   void submit(stream_type& s, std::vector<detail::thread_message> sends,
               std::vector<detail::thread_message> recvs) {
     std::size_t bytes = 0;
     for (const auto& m : recvs) bytes += m.size;
+    detail::note_messages(*member_, sends, recvs, bytes);
     enqueue(s, copies(bytes),
             [out = std::move(sends), in = std::move(recvs)](detail::thread_group& group,
                                                             detail::thread_call& call) mutable {
@@ -381,15 +398,17 @@ std::optional<thread_communicator<Device>> thread_communicator<Device>::split(in
 
 /// A group of `ranks` threads, each of which then makes its own `thread_communicator` from it.
 /// For programs that start their threads themselves; `run` does it for all others.
-/// Throws `invalid_argument` if `ranks` is less than 1.
-[[nodiscard]] inline std::shared_ptr<detail::thread_group> make_thread_group(int ranks) {
+/// Of each rank the last `flight_records` calls are kept. Throws `invalid_argument` if `ranks` is
+/// less than 1.
+[[nodiscard]] inline std::shared_ptr<detail::thread_group> make_thread_group(
+    int ranks, std::size_t flight_records = 32) {
   if (ranks < 1) {
     throw invalid_argument(concat("a group of ", ranks, " ranks: at least 1 expected"));
   }
   std::vector<int> all(static_cast<std::size_t>(ranks));
   for (int r = 0; r < ranks; ++r) all[static_cast<std::size_t>(r)] = r;
-  return std::make_shared<detail::thread_group>(std::make_shared<detail::thread_world>(ranks),
-                                                std::move(all));
+  return std::make_shared<detail::thread_group>(
+      std::make_shared<detail::thread_world>(ranks, flight_records), std::move(all));
 }
 
 static_assert(communicator<thread_communicator<host_device>>);

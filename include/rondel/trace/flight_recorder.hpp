@@ -58,6 +58,8 @@ struct flight_snapshot {
   std::vector<std::vector<flight_record>> ranks;
   /// The communicators that are in use, and the last ones that were.
   std::vector<communicator> communicators;
+  /// The rank of the world that is known to have failed first, -1 if none is.
+  int failed = -1;
 };
 
 namespace detail {
@@ -95,8 +97,28 @@ struct flight_group {
 
 }  // namespace detail
 
-/// A call while it is under way. Refers to its recorder, which must outlive it; empty where
-/// nothing is recorded.
+/// A piece of the work of a call. Refers to its recorder, which must outlive it.
+class flight_piece {
+ public:
+  /// Made by `flight_call::piece`.
+  flight_piece(detail::flight_entry* entry, std::uint64_t number) noexcept
+      : entry_(entry), number_(number) {}
+
+  /// It begins. Pieces of a call run one after the other, on any thread.
+  void start() const noexcept { store(2 * number_ + 1); }
+  /// It is done.
+  void finish() const noexcept { store(2 * number_ + 2); }
+
+ private:
+  void store(std::uint64_t progress) const noexcept {
+    if (entry_ != nullptr) entry_->progress.store(progress, std::memory_order_release);
+  }
+
+  detail::flight_entry* entry_;
+  std::uint64_t number_;
+};
+
+/// A call while its rank's host makes it; empty where nothing is recorded.
 class flight_call {
  public:
   /// Nothing is recorded.
@@ -104,14 +126,11 @@ class flight_call {
   /// Made by `flight_log::issue`.
   explicit flight_call(detail::flight_entry* entry) noexcept : entry_(entry) {}
 
-  /// The host queues one more piece of work for the call; returns its number.
-  [[nodiscard]] std::uint64_t piece() noexcept { return pieces_++; }
-  /// The piece `number` begins. Pieces of a call run one after the other, on any thread.
-  void start(std::uint64_t number) const noexcept { progress(2 * number + 1); }
-  /// It is done.
-  void finish(std::uint64_t number) const noexcept { progress(2 * number + 2); }
+  /// One more piece of work, which the host queues.
+  [[nodiscard]] flight_piece piece() noexcept { return {entry_, pieces_++}; }
 
-  /// The call is a message, or several, of `bytes` in all, to and from these ranks.
+  /// The call is a message or several, `bytes` in all, to and from these ranks of the
+  /// communicator; -1 for none, -2 for several.
   void messages(int to, int from, std::uint64_t bytes) const noexcept {
     if (entry_ == nullptr) return;
     entry_->count.store(bytes, std::memory_order_release);
@@ -129,10 +148,6 @@ class flight_call {
   }
 
  private:
-  void progress(std::uint64_t value) const noexcept {
-    if (entry_ != nullptr) entry_->progress.store(value, std::memory_order_release);
-  }
-
   detail::flight_entry* entry_ = nullptr;
   std::uint64_t pieces_ = 0;
 };
