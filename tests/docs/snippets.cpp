@@ -235,6 +235,41 @@ TEST_CASE("deadline") {
   CHECK(message.find("rank 1 is missing") != std::string::npos);
 }
 
+TEST_CASE("flights") {
+  std::string message;
+  //! [flights]
+  const auto step = [](auto& world, auto& stream, auto x) {
+    rondel::all_reduce(world, stream, x);
+    rondel::barrier(world, stream);
+    if (world.rank() == 2) {  // forgets the last bucket
+      rondel::broadcast(world, stream, x.first(8), 0);
+    } else {
+      rondel::all_reduce(world, stream, x);
+    }
+  };
+  //! [flights]
+  try {
+    rondel::run(rondel::threads{.ranks = 4, .timeout = {60}}, [&](auto& rank) {
+      auto stream = rank.device().make_stream();
+      auto x = rondel::make_array<float>(rank.device(), stream, 1024);
+      const std::vector<float> zeros(1024);
+      rondel::upload(stream, x.span(), zeros);
+      step(rank.world(), stream, x.span());
+    });
+  } catch (const rondel::mismatched_operation& e) {
+    message = e.what();
+  }
+  // The lines of the page.
+  CHECK(
+      message.substr(message.find('\n')) ==
+      "\nrank 2 is the first to diverge: it called broadcast(root 0, 8 x f32) #3 where the others "
+      "called all_reduce(sum, 1024 x f32) #3\n"
+      "  call                            ranks 0, 1 and 3  rank 2\n"
+      "  all_reduce(sum, 1024 x f32) #1  done              done\n"
+      "  barrier #2                      done              done\n"
+      "  all_reduce(sum, 1024 x f32) #3  waits             > broadcast(root 0, 8 x f32) #3");
+}
+
 namespace {
 
 // `count` elements, the rank's own number in each.
