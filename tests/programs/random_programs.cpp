@@ -73,6 +73,11 @@ TEST_CASE("random programs compute what their operations mean, or tell every ran
   // Most of them wait for a deadline or for each other.
   programs::in_parallel(3, [&](std::uint64_t i) {
     if (i >= count || (seconds > 0 && passed() > seconds)) return false;
+    if (i % 500 == 0) {
+      // Where to look when the process dies.
+      std::printf("from seed %llu on\n", static_cast<unsigned long long>(seed + i));
+      std::fflush(stdout);
+    }
     const program p = programs::generate(seed + i);
     const std::string name =
         rondel::concat("RONDEL_RANDOM_SEED=", seed + i, " RONDEL_RANDOM_PROGRAMS=1 replays it");
