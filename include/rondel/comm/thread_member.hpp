@@ -3,6 +3,7 @@
 #include <rondel/core/seconds.hpp>
 #include <rondel/core/sync.hpp>
 #include <rondel/core/text.hpp>
+#include <rondel/device/host_stream.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -104,5 +105,30 @@ struct queued_call {
   std::shared_ptr<thread_member> member;
   pending_call call;
 };
+
+// Whether what is launched on a stream has run when the call returns.
+template <class Stream>
+[[nodiscard]] bool runs_in_launch(const Stream& s) noexcept {
+  if constexpr (requires { s.mode(); }) {
+    return s.mode() == stream_mode::immediate;
+  } else {
+    return false;
+  }
+}
+
+// Meets the other ranks' hosts; `in` is shown to them.
+template <class Move>
+void meet_hosts(thread_member& m, const operation& op, const thread_input& in, const Move& move) {
+  thread_call call{m.rank, true, op, ++m.calls, {m.timeout}};
+  m.group->check_world(call);
+  flight_call flight = m.log.issue(op, m.calls, true);
+  const flight_piece piece = flight.piece();
+  flight.close();
+  m.group->run(call, [&] {
+    piece.start();
+    m.group->meet(call, ++m.host_meetings, in, nullptr, {}, move);
+    piece.finish();
+  });
+}
 
 }  // namespace rondel::detail

@@ -85,14 +85,17 @@ struct alignas(64) flight_entry {
 
 // The ranks of one communicator, and how many collective calls each has made.
 struct flight_group {
+  // Each rank's own cache lines, or who counts slows down the others.
+  struct alignas(128) counter {
+    sync::atomic<std::uint64_t> value{0};
+  };
+
   flight_group(std::uint64_t n, std::vector<int> r)
-      : number(n),
-        ranks(std::move(r)),
-        collectives(std::make_unique<sync::atomic<std::uint64_t>[]>(ranks.size())) {}
+      : number(n), ranks(std::move(r)), collectives(std::make_unique<counter[]>(ranks.size())) {}
 
   std::uint64_t number;
   std::vector<int> ranks;
-  std::unique_ptr<sync::atomic<std::uint64_t>[]> collectives;
+  std::unique_ptr<counter[]> collectives;
 };
 
 }  // namespace detail
@@ -156,7 +159,7 @@ namespace detail {
 
 // The last calls of one rank. Its host alone issues; all else may happen on any thread. A call that
 // is under way keeps its entry, however many follow, because who waits for ever is of interest.
-class flight_ring {
+class alignas(128) flight_ring {
  public:
   explicit flight_ring(std::size_t entries)
       : size_(entries), entries_(std::make_unique<flight_entry[]>(entries)) {}
@@ -253,7 +256,7 @@ class flight_log {
                                   bool on_host = false) noexcept {
     if (ring_ == nullptr) return {};
     if (is_collective(op.kind)) {
-      group_->collectives[rank_].store(++collectives_, std::memory_order_release);
+      group_->collectives[rank_].value.store(++collectives_, std::memory_order_release);
     }
     return flight_call(ring_->issue(group_->number, sequence, collectives_, op, on_host));
   }
@@ -317,7 +320,7 @@ class flight_recorder {
       one.number = group->number;
       one.ranks = group->ranks;
       for (std::size_t r = 0; r < group->ranks.size(); ++r) {
-        one.collectives.push_back(group->collectives[r].load(std::memory_order_acquire));
+        one.collectives.push_back(group->collectives[r].value.load(std::memory_order_acquire));
       }
     }
     return out;
