@@ -1,6 +1,15 @@
 # Every public header, listed rather than globbed, so that the installed set is a decision.
 # `cmake -DUPDATE=ON -P cmake/check_headers_listed.cmake` rewrites the list from the disk.
 set(RONDEL_HEADERS
+  include/rondel/checkpoint/crc32c.hpp
+  include/rondel/checkpoint/disk.hpp
+  include/rondel/checkpoint/durable_file.hpp
+  include/rondel/checkpoint/folder.hpp
+  include/rondel/checkpoint/manifest.hpp
+  include/rondel/checkpoint/name.hpp
+  include/rondel/checkpoint/posix_disk.hpp
+  include/rondel/checkpoint/safetensors.hpp
+  include/rondel/checkpoint/safetensors_file.hpp
   include/rondel/collective/all_gather.hpp
   include/rondel/collective/all_reduce.hpp
   include/rondel/collective/all_to_all.hpp
@@ -33,12 +42,15 @@ set(RONDEL_HEADERS
   include/rondel/core/error.hpp
   include/rondel/core/file.hpp
   include/rondel/core/float16.hpp
+  include/rondel/core/json.hpp
+  include/rondel/core/json_parser.hpp
   include/rondel/core/operation.hpp
   include/rondel/core/reduction.hpp
   include/rondel/core/seconds.hpp
   include/rondel/core/source_location.hpp
   include/rondel/core/sync.hpp
   include/rondel/core/text.hpp
+  include/rondel/core/utf8.hpp
   include/rondel/core/version.hpp
   include/rondel/core/work.hpp
   include/rondel/device/accounts.hpp

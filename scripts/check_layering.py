@@ -14,6 +14,7 @@ import tempfile
 
 LAYERS = [
     "core",
+    "checkpoint",
     "device",
     "comm",
     "collective",

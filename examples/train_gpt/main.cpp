@@ -1,9 +1,11 @@
+#include <rondel/checkpoint/posix_disk.hpp>
 #include <rondel/core/file.hpp>
 #include <rondel/launch.hpp>
 #include <rondel/trace/perfetto.hpp>
 #include <rondel/trace/svg.hpp>
 #include <rondel/trace/timeline.hpp>
 
+#include "checkpoint.hpp"
 #include "options.hpp"
 #include "report.hpp"
 #include "session.hpp"
@@ -54,36 +56,40 @@ void complain(const std::string& message) {
   std::fprintf(stderr, "train_gpt: %s\n", one_line(message).c_str());
 }
 
-[[nodiscard]] outcome run(const options& o, const text_split& text, rondel::timeline* recorder) {
+[[nodiscard]] outcome run(const options& o, const text_split& text, checkpoint_store& store,
+                          rondel::timeline* recorder) {
   progress_printer heard(o);
   const auto ranks = static_cast<int>(o.ranks);
   const bool single = o.precision == "f32";
   if (o.engine == "sim") {
     rondel::simulated engine{.ranks = ranks};
     if (o.memory_limit > 0) engine.memory_limit = o.memory_bytes();
-    return single ? run_session<float>(engine, o, text, nullptr, heard)
-                  : run_session<double>(engine, o, text, nullptr, heard);
+    return single ? run_session<float>(engine, o, text, store, nullptr, heard)
+                  : run_session<double>(engine, o, text, store, nullptr, heard);
   }
   rondel::threads engine{.ranks = ranks, .recorder = recorder};
   if (o.streams == "worker") engine.streams = rondel::stream_mode::worker;
   if (o.memory_limit > 0) engine.memory_limit = o.memory_bytes();
-  return single ? run_session<float>(engine, o, text, recorder, heard)
-                : run_session<double>(engine, o, text, recorder, heard);
+  return single ? run_session<float>(engine, o, text, store, recorder, heard)
+                : run_session<double>(engine, o, text, store, recorder, heard);
 }
 
 void train(const options& o) {
   const loaded_text text = load_text(o.text.empty() ? default_text() : o.text);
   const text_split split = split_text(text.bytes, o.holdout, o.model.context);
   check_output(o);
-  print(describe_setup(o, text, split));
+  rondel::posix_disk disk;
+  checkpoint_store store(disk, o, split);
+  print(describe_setup(o, text, split) + describe_resume(o, store));
 
   const bool dry = o.engine == "sim";
   std::optional<rondel::timeline> recorder;
   if (o.trace_steps > 0 && !dry) recorder.emplace();
-  const outcome result = run(o, split, recorder ? &*recorder : nullptr);
+  const outcome result = run(o, split, store, recorder ? &*recorder : nullptr);
 
   if (!dry) print(describe_learning(o, result));
-  print(describe_memory(result) + describe_traffic(o, result) + describe_work(o, result));
+  print(describe_memory(result) + describe_traffic(o, result) + describe_work(o, result) +
+        describe_saves(o, result));
   if (recorder) {
     print(describe_overlap(*recorder));
     rondel::write_text_file(o.timeline_path(), rondel::to_svg(*recorder));

@@ -100,6 +100,11 @@ class adamw_optimizer {
     return squared_norm_.span();
   }
 
+  /// The moments, laid out as the parameters, to read or set them.
+  [[nodiscard]] rondel::device_span<T> moment1() noexcept { return moment1_.span(); }
+  /// As `moment1`.
+  [[nodiscard]] rondel::device_span<T> moment2() noexcept { return moment2_.span(); }
+
   /// Bytes of optimizer state that grow with the model.
   [[nodiscard]] std::size_t state_bytes() const noexcept {
     return (moment1_.size() + moment2_.size()) * sizeof(T);

@@ -156,6 +156,18 @@ void declare(CLI::App& app, options& o) {
   all.add("--memory-limit", o.memory_limit, "MIB", not_negative,
           "Device memory of a rank; 0 for no limit");
 
+  all.group("Checkpoints");
+  all.add("--checkpoint", o.checkpoint, "FOLDER", anything,
+          "Where the state of the training is saved, after the last step and as --save-every says");
+  all.add("--save-every", o.save_every, "STEPS", whole_number(0, unlimited),
+          "Steps between checkpoints; 0 for the end only");
+  all.add("--keep", o.keep, "N", whole_number(1, 1000000), "Checkpoints that are kept");
+  all.add("--on-save-error", o.on_save_error, "stop|continue", one_of("stop", "continue"),
+          "What a checkpoint that cannot be written does to the training");
+  all.add("--resume", o.resume, "latest|FOLDER", anything,
+          "Go on from the newest complete checkpoint: latest is that in --checkpoint, or the start "
+          "if there is none yet");
+
   all.group("Output");
   all.add("--log-every", o.log_every, "STEPS", whole_number(1, unlimited),
           "Steps between progress lines");
@@ -226,6 +238,16 @@ void check_options(const options& o) {
   if (o.adamw.epsilon < normal) {
     throw usage_error(concat("--eps: ", plain(o.adamw.epsilon), " is less than ", plain(normal),
                              ", the smallest normal number of ", o.precision, " (--precision)"));
+  }
+  if (o.save_every > 0 && o.checkpoint.empty()) {
+    throw usage_error("--save-every: there is no folder to save to (--checkpoint)");
+  }
+  if (o.resume == "latest" && o.checkpoint.empty()) {
+    throw usage_error("--resume: latest is the newest in --checkpoint, which is not given");
+  }
+  if (o.engine == "sim" && (!o.checkpoint.empty() || !o.resume.empty())) {
+    throw usage_error(concat(o.checkpoint.empty() ? "--resume" : "--checkpoint",
+                             ": a dry run has no state (--engine sim)"));
   }
   // In floating point, because the product may not fit an integer.
   const auto rows = static_cast<double>(o.batch / o.ranks / o.accumulation * o.model.context);

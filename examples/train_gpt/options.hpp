@@ -66,6 +66,16 @@ struct options {
   std::size_t top_k = 40;
   /// What the generated text goes on from.
   std::string prompt = "/// ";
+  /// Folder for checkpoints; empty for none.
+  std::string checkpoint;
+  /// Steps between checkpoints; 0 for the end only.
+  std::size_t save_every = 0;
+  /// Checkpoints that are kept.
+  std::size_t keep = 2;
+  /// `"stop"` or `"continue"`.
+  std::string on_save_error = "stop";
+  /// `"latest"`, a folder, or empty.
+  std::string resume;
   /// Folder for timeline.svg and trace.json.
   std::string out = "train_gpt_out";
   /// Steps that the timeline shows; 0 for no timeline.

@@ -2,9 +2,11 @@
 
 #include <rondel/comm/blocks.hpp>
 #include <rondel/core/text.hpp>
+#include <rondel/trace/format.hpp>
 #include <rondel/trace/ledger_table.hpp>
 #include <rondel/trace/summary.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
@@ -67,7 +69,19 @@ std::string describe_setup(const options& o, const loaded_text& text, const text
       counted(o.ranks, "rank"), ", ", counted(o.accumulation, "micro-batch", "es"), " each\n");
 }
 
-void progress_printer::begins(std::size_t parameters, std::size_t buckets) {
+std::string describe_resume(const options& o, const checkpoint_store& store) {
+  if (o.resume.empty()) return "";
+  if (!store.found()) {
+    return concat("resumed   from the start: there is no checkpoint in '", o.checkpoint, "' yet\n");
+  }
+  std::string out;
+  for (const std::string& one : store.found()->damaged) out += concat("damaged   ", one, "\n");
+  return concat(out, "resumed   from ", to_string(store.found()->id), " in '",
+                store.source().path(), "'\n");
+}
+
+void progress_printer::begins(std::size_t parameters, std::size_t buckets, std::size_t first_step) {
+  first_step_ = last_step_ = first_step;
   std::printf("          %s parameters, gradients reduced in %s\n\n", grouped(parameters).c_str(),
               counted(buckets, "bucket").c_str());
   std::fflush(stdout);
@@ -76,12 +90,12 @@ void progress_printer::begins(std::size_t parameters, std::size_t buckets) {
 void progress_printer::step(const step_metrics& m, double seconds) {
   const std::size_t done = m.step + 1;
   if (options_.quiet || options_.engine == "sim") return;
-  if (done != 1 && done % options_.log_every != 0 && done != options_.steps) return;
+  if (done != first_step_ + 1 && done % options_.log_every != 0 && done != options_.steps) return;
   const double per_step = static_cast<double>(options_.batch * options_.model.context);
   const double passed = seconds - last_seconds_;
   const double rate = passed > 0 ? static_cast<double>(done - last_step_) * per_step / passed : 0;
-  const double left =
-      seconds / static_cast<double>(done) * static_cast<double>(options_.steps - done);
+  const double left = seconds / static_cast<double>(done - first_step_) *
+                      static_cast<double>(options_.steps - done);
   std::printf("step %5zu/%zu  loss %.4f  norm %6.3f  lr %.2e  %7.0f tokens/s  %s left\n", done,
               options_.steps, m.loss, m.gradient_norm, m.learning_rate, rate,
               clock_time(left).c_str());
@@ -94,6 +108,18 @@ void progress_printer::evaluated(std::size_t steps, double loss) {
   if (options_.quiet) return;
   std::printf("step %5zu/%zu  held-out loss %.4f\n", steps, options_.steps, loss);
   std::fflush(stdout);
+}
+
+void progress_printer::saved(std::size_t steps, const save_result& result, double seconds) {
+  if (options_.quiet) return;
+  std::printf("step %5zu/%zu  saved %s, %s in %s\n", steps, options_.steps,
+              to_string(result.id).c_str(), format_bytes(result.bytes).c_str(),
+              rondel::format_seconds(seconds).c_str());
+  std::fflush(stdout);
+}
+
+void progress_printer::not_saved(const save_failed& failure) {
+  std::fprintf(stderr, "train_gpt: %s; training goes on\n", one_line(failure.what()).c_str());
 }
 
 std::string describe_learning(const options& o, const outcome& r) {
@@ -149,7 +175,7 @@ std::vector<std::uint64_t> expected_bytes_sent(const options& o, const outcome& 
     for (std::size_t i = 0; i < ranks; ++i) {
       const std::size_t own = blocks.size(static_cast<int>(i));
       // Every block to its owner but its own, which then goes to all others.
-      out[i] += ((bucket.count - own) + (ranks - 1) * own) * r.element_bytes * o.steps;
+      out[i] += ((bucket.count - own) + (ranks - 1) * own) * r.element_bytes * r.steps.size();
     }
   }
   return out;
@@ -159,6 +185,7 @@ std::string describe_traffic(const options& o, const outcome& r) {
   const std::uint64_t ranks = r.ranks.size();
   const std::uint64_t formula = 2 * (ranks - 1) * r.parameters * r.element_bytes;
   const std::vector<std::uint64_t> each = expected_bytes_sent(o, r);
+  const std::size_t steps = r.steps.size();
   const bool even = each.front() == each.back();
   std::string out = "\nbytes sent to average the gradients\n";
   out += concat("  formula   2 (N-1)/N P bytes a rank, N = ", ranks,
@@ -169,20 +196,21 @@ std::string describe_traffic(const options& o, const outcome& r) {
     const std::uint64_t mine = r.ranks[i].gradient_traffic.bytes(rondel::direction::sent);
     sent += mine;
     reports += r.ranks[i].metric_traffic.bytes(rondel::direction::sent);
-    out += concat("  rank ", i, "    ", grouped(mine), " in ", counted(o.steps, "step"),
-                  ", formula ", grouped(each[i]), "\n");
+    out += concat("  rank ", i, "    ", grouped(mine), " in ", counted(steps, "step"), ", formula ",
+                  grouped(each[i]), "\n");
   }
-  const std::uint64_t expected = formula * o.steps;
+  const std::uint64_t expected = formula * steps;
   const std::uint64_t difference = sent > expected ? sent - expected : expected - sent;
-  out += concat("  all ranks ", grouped(sent / o.steps), " a step, formula ", grouped(formula),
-                "; ", grouped(sent), " in all, formula ", grouped(expected), ", difference ",
-                grouped(difference), "\n");
+  out += concat("  all ranks ", grouped(sent / std::max<std::size_t>(1, steps)),
+                " a step, formula ", grouped(formula), "; ", grouped(sent), " in all, formula ",
+                grouped(expected), ", difference ", grouped(difference), "\n");
   out += concat("  beside    ", grouped(reports), " to average the reported losses\n");
   return out;
 }
 
 std::string describe_work(const options& o, const outcome& r) {
-  const double steps = static_cast<double>(o.steps);
+  if (r.steps.empty()) return "";
+  const auto steps = static_cast<double>(r.steps.size());
   const double tokens = steps * static_cast<double>(o.batch * o.model.context);
   rondel::work_total all;
   for (const rank_outcome& one : r.ranks) {
@@ -200,6 +228,17 @@ std::string describe_work(const options& o, const outcome& r) {
   out += line("  %.2f million tokens in %.1f s: %.0f tokens/s, %.1f GFLOP/s", tokens * 1e-6,
               r.seconds, tokens / r.seconds, all.flops / r.seconds * 1e-9);
   return out;
+}
+
+std::string describe_saves(const options& o, const outcome& r) {
+  if (o.checkpoint.empty()) return "";
+  std::string out =
+      concat("\ncheckpoints in '", o.checkpoint, "'\n  ", counted(r.saves, "checkpoint"), " saved");
+  if (r.saves > 0) {
+    out += concat(" of ", format_bytes(r.save_bytes), ", ",
+                  rondel::format_seconds(r.save_seconds / static_cast<double>(r.saves)), " each");
+  }
+  return out + concat("; ", r.failed_saves, " failed\n");
 }
 
 std::string describe_overlap(const rondel::timeline& recorded) {

@@ -9,6 +9,7 @@
 #include <rondel/trace/ledger.hpp>
 #include <rondel/trace/timeline.hpp>
 
+#include "checkpoint.hpp"
 #include "generate.hpp"
 #include "options.hpp"
 #include "text.hpp"
@@ -35,7 +36,7 @@ struct rank_outcome {
   rondel::memory_usage memory{};
   /// Allocations before the first step.
   std::uint64_t allocations_at_start = 0;
-  /// Work from the first step to the last, evaluations between them not counted.
+  /// Work from the first step to the last, evaluations and saves between them not counted.
   rondel::work_total work{};
   /// Messages of the gradients, and of what is reported.
   rondel::ledger gradient_traffic, metric_traffic;
@@ -49,10 +50,15 @@ struct outcome {
   std::size_t buckets = 0;
   /// Bytes of one parameter.
   std::size_t element_bytes = 0;
-  /// One per step.
+  /// One per step of this run.
   std::vector<step_metrics> steps;
-  /// Seconds of training, evaluations and pauses not counted.
+  /// Seconds of training, evaluations, saves and pauses not counted.
   double seconds = 0;
+  /// Checkpoints that were saved, that failed, and the bytes of the last.
+  std::size_t saves = 0, failed_saves = 0;
+  std::uint64_t save_bytes = 0;
+  /// Seconds of all saves, waiting for the steps before not counted.
+  double save_seconds = 0;
   /// Mean loss over windows of the learnt and of the held-out text, in nats a byte.
   double train_loss = 0, held_out_loss = 0;
   /// Predictions that each of the two is the mean of.
@@ -78,12 +84,17 @@ class diverged : public std::runtime_error {
 class listener {
  public:
   virtual ~listener() = default;
-  /// Training begins: number of parameters, and of buckets they are reduced in.
-  virtual void begins(std::size_t parameters, std::size_t buckets) = 0;
+  /// Training begins: number of parameters, of buckets they are reduced in, and of steps that were
+  /// done before.
+  virtual void begins(std::size_t parameters, std::size_t buckets, std::size_t first_step) = 0;
   /// A step was reported, after `seconds` of training.
   virtual void step(const step_metrics& m, double seconds) = 0;
   /// The held-out text was evaluated after `steps` steps.
   virtual void evaluated(std::size_t steps, double loss) = 0;
+  /// The state after `steps` steps is durable, after `seconds` of saving.
+  virtual void saved(std::size_t steps, const save_result& result, double seconds) = 0;
+  /// It is not, and training goes on.
+  virtual void not_saved(const save_failed& failure) = 0;
 };
 
 /// One rank's part of a run. Every rank calls `train`, on a thread of its own.
@@ -91,17 +102,19 @@ template <class T, rondel::communicator World>
 class rank_session {
  public:
   /// `recorder` may be null; the rest must outlive the session.
-  rank_session(World& world, const options& o, const text_split& text, rondel::timeline* recorder,
-               listener& heard)
+  rank_session(World& world, const options& o, const text_split& text, checkpoint_store& store,
+               rondel::timeline* recorder, listener& heard)
       : options_(o),
         text_(text),
+        store_(store),
         recorder_(recorder),
         heard_(heard),
         gradients_(world.duplicate(), own_.gradient_traffic),
         metrics_(world.duplicate(), own_.metric_traffic),
         trainer_(gradients_, metrics_, o.training()) {}
 
-  /// Trains, evaluates and generates. Rank 0 fills `out`, apart from `ranks`. Throws `diverged`.
+  /// Trains, evaluates and generates. Rank 0 fills `out`, apart from `ranks`. Throws `diverged`,
+  /// `save_failed` if that is to stop the run, and what reading a checkpoint throws.
   [[nodiscard]] rank_outcome train(outcome& out) {
     auto& model = trainer_.model();
     out_ = leads() ? &out : nullptr;
@@ -109,7 +122,11 @@ class rank_session {
       out.parameters = model.layout().size();
       out.buckets = trainer_.buckets().size();
       out.element_bytes = sizeof(T);
-      heard_.begins(out.parameters, out.buckets);
+      heard_.begins(out.parameters, out.buckets, store_.first_step());
+    }
+    if (const auto& found = store_.found()) {
+      training_state<T, communicator>(trainer_).read(store_.source().open(*found),
+                                                     store_.first_step());
     }
     trainer_.finish();
     own_.parameters = own_.gradients = model.layout().size() * sizeof(T);
@@ -119,7 +136,7 @@ class rank_session {
     const rondel::work_total before = device().work_done();
 
     run_steps();
-    own_.work = difference(difference(device().work_done(), before), evaluations_);
+    own_.work = difference(difference(device().work_done(), before), beside_);
     own_.memory = device().memory();
     if (!dry) finish(out);
     return std::move(own_);
@@ -152,26 +169,59 @@ class rank_session {
   }
 
   void run_steps() {
-    const std::size_t steps = options_.steps;
-    const std::size_t traced = recorder_ == nullptr ? 0 : std::min(options_.trace_steps, steps);
-    const std::size_t first_traced = (steps - traced) / 2;
+    const std::size_t steps = options_.steps, first = store_.first_step();
+    const std::size_t traced =
+        recorder_ == nullptr ? 0 : std::min(options_.trace_steps, steps - first);
+    const std::size_t first_traced = first + (steps - first - traced) / 2;
     since_ = clock::now();
-    for (std::size_t step = 0; step < steps; ++step) {
+    for (std::size_t step = first; step < steps; ++step) {
       if (traced > 0 && step == first_traced) record(true);
       if (auto report = trainer_.step(batch(step))) hear(*report);
       if (traced > 0 && step + 1 == first_traced + traced) record(false);
       const std::size_t done = step + 1;
       if (options_.eval_every > 0 && done % options_.eval_every == 0 && done < steps) {
-        pause();
-        const rondel::work_total before = device().work_done();
-        const double loss = evaluate(text_.held_out, done);
-        evaluations_ = sum(evaluations_, difference(device().work_done(), before));
-        if (leads() && !dry) heard_.evaluated(done, loss);
-        resume();
+        beside_training([&] {
+          const double loss = evaluate(text_.held_out, done);
+          if (leads() && !dry) heard_.evaluated(done, loss);
+        });
+      }
+      if (store_.saves() &&
+          (done == steps || (options_.save_every > 0 && done % options_.save_every == 0))) {
+        beside_training([&] { save(done); });
       }
     }
     pause();
     if (leads()) out_->seconds = trained_;
+  }
+
+  // Runs `f` while no step is on its way; its time and its work do not count.
+  template <class F>
+  void beside_training(F&& f) {
+    pause();
+    const rondel::work_total before = device().work_done();
+    f();
+    beside_ = sum(beside_, difference(device().work_done(), before));
+    resume();
+  }
+
+  // Every rank gets the same result, so all of them throw at the same step.
+  void save(std::size_t done) {
+    const clock::time_point begin = clock::now();
+    const save_result result = save_checkpoint(store_, trainer_, metrics_, done);
+    const double seconds = std::chrono::duration<double>(clock::now() - begin).count();
+    if (!result.problem.empty() && options_.on_save_error == "stop") {
+      throw save_failed(done, result.problem);
+    }
+    if (!leads()) return;
+    if (!result.problem.empty()) {
+      ++out_->failed_saves;
+      heard_.not_saved({done, result.problem});
+      return;
+    }
+    ++out_->saves;
+    out_->save_bytes = result.bytes;
+    out_->save_seconds += seconds;
+    heard_.saved(done, result, seconds);
   }
 
   // This rank's sequences of a step: of all ranks' sequences together, the same for any number
@@ -261,6 +311,7 @@ class rank_session {
 
   const options& options_;
   const text_split& text_;
+  checkpoint_store& store_;
   rondel::timeline* recorder_;
   listener& heard_;
   rank_outcome own_;
@@ -270,32 +321,37 @@ class rank_session {
   outcome* out_ = nullptr;
   clock::time_point since_{};
   double trained_ = 0;
-  rondel::work_total evaluations_{};
+  rondel::work_total beside_{};
 };
 
-/// Runs the whole of `o` on `engine` in precision `T`. Throws `diverged`. `recorder` is null, or
-/// what the engine records to; it is stopped but for the traced steps. `heard` hears of the
-/// progress.
+/// Runs the whole of `o` on `engine` in precision `T`, from where `store` says. Throws `diverged`
+/// and `save_failed`. `recorder` is null, or what the engine records to; it is stopped but for the
+/// traced steps. `heard` hears of the progress.
 template <class T, class Engine>
 [[nodiscard]] outcome run_session(const Engine& engine, const options& o, const text_split& text,
-                                  rondel::timeline* recorder, listener& heard) {
+                                  checkpoint_store& store, rondel::timeline* recorder,
+                                  listener& heard) {
   outcome out;
   if (recorder != nullptr) recorder->stop();
   out.ranks = rondel::run(engine, [&](auto& rank) {
     using world = std::remove_cvref_t<decltype(rank.world())>;
-    rank_session<T, world> session(rank.world(), o, text, recorder, heard);
+    rank_session<T, world> session(rank.world(), o, text, store, recorder, heard);
     return session.train(out);
   });
   return out;
 }
 
 extern template outcome run_session<float>(const rondel::threads&, const options&,
-                                           const text_split&, rondel::timeline*, listener&);
+                                           const text_split&, checkpoint_store&, rondel::timeline*,
+                                           listener&);
 extern template outcome run_session<float>(const rondel::simulated&, const options&,
-                                           const text_split&, rondel::timeline*, listener&);
+                                           const text_split&, checkpoint_store&, rondel::timeline*,
+                                           listener&);
 extern template outcome run_session<double>(const rondel::threads&, const options&,
-                                            const text_split&, rondel::timeline*, listener&);
+                                            const text_split&, checkpoint_store&, rondel::timeline*,
+                                            listener&);
 extern template outcome run_session<double>(const rondel::simulated&, const options&,
-                                            const text_split&, rondel::timeline*, listener&);
+                                            const text_split&, checkpoint_store&, rondel::timeline*,
+                                            listener&);
 
 }  // namespace train_gpt

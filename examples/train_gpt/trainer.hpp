@@ -232,6 +232,10 @@ class trainer {
     return out;
   }
 
+  /// Goes on as if `steps` steps were done, of which the caller has set parameters and moments.
+  /// To be called before the first step.
+  void start_at(std::size_t steps) noexcept { step_ = steps; }
+
   /// The model, to read or set its parameters.
   [[nodiscard]] gpt<T, device>& model() noexcept { return model_; }
   /// The optimizer.

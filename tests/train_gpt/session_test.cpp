@@ -1,5 +1,6 @@
 #include "session.hpp"
 
+#include <rondel/checkpoint/posix_disk.hpp>
 #include <rondel/launch.hpp>
 #include <rondel/trace/summary.hpp>
 #include <rondel/trace/timeline.hpp>
@@ -19,9 +20,11 @@ using namespace train_gpt;
 namespace {
 
 struct deaf final : listener {
-  void begins(std::size_t, std::size_t) override {}
+  void begins(std::size_t, std::size_t, std::size_t) override {}
   void step(const step_metrics&, double) override {}
   void evaluated(std::size_t, double) override {}
+  void saved(std::size_t, const save_result&, double) override {}
+  void not_saved(const save_failed&) override {}
 };
 
 byte_text rhyme() {
@@ -51,8 +54,11 @@ options small_options() {
 template <class T = float>
 outcome train(const auto& engine, const options& o, rondel::timeline* recorder = nullptr) {
   const byte_text text = rhyme();
+  const text_split split = split_text(text, o.holdout, o.model.context);
   deaf nobody;
-  return run_session<T>(engine, o, split_text(text, o.holdout, o.model.context), recorder, nobody);
+  rondel::posix_disk disk;
+  checkpoint_store store(disk, o, split);
+  return run_session<T>(engine, o, split, store, recorder, nobody);
 }
 
 std::vector<double> losses(const outcome& r) {

@@ -46,6 +46,15 @@ class io_error : public error {
       : error(message, where) {}
 };
 
+/// What was read breaks the rules of its format, or is damaged. Nothing of it is used.
+class invalid_data : public error {
+ public:
+  /// As `error`.
+  explicit invalid_data(const std::string& message,
+                        source_location where = source_location::current())
+      : error(message, where) {}
+};
+
 /// A device has no room for an allocation. Nothing was allocated; what lives stays valid.
 class out_of_memory : public error {
  public:
