@@ -1,5 +1,8 @@
 #include <rondel/core/file.hpp>
 
+#include "message_of.hpp"
+#include "scratch_folder.hpp"
+
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -8,29 +11,11 @@
 
 namespace {
 
-// A folder that goes away with the test.
-struct scratch_folder {
-  std::filesystem::path path;
+using test::scratch_folder;
 
-  scratch_folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "rondel-file-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  scratch_folder(const scratch_folder&) = delete;
-  scratch_folder& operator=(const scratch_folder&) = delete;
-  ~scratch_folder() { std::filesystem::remove_all(path); }
-};
-
-// What the error says, empty if there was none.
 template <class F>
 std::string io_message(F&& f) {
-  try {
-    f();
-  } catch (const rondel::io_error& e) {
-    return e.what();
-  }
-  return "";
+  return test::message_of<rondel::io_error>(f);
 }
 
 }  // namespace

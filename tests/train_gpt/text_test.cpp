@@ -3,9 +3,9 @@
 #include <rondel/core/file.hpp>
 
 #include "generate.hpp"
+#include "scratch_folder.hpp"
 
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <numeric>
 #include <set>
@@ -22,18 +22,7 @@ namespace {
 
 byte_text bytes(std::string_view text) { return {text.begin(), text.end()}; }
 
-// A folder for one test, removed with it.
-struct scratch_folder {
-  fs::path path;
-  scratch_folder() {
-    std::string name = (fs::temp_directory_path() / "train_gpt_text_XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  scratch_folder(const scratch_folder&) = delete;
-  scratch_folder& operator=(const scratch_folder&) = delete;
-  ~scratch_folder() { fs::remove_all(path); }
-
+struct scratch_folder : test::scratch_folder {
   void write(const char* name, std::string_view text) const {
     fs::create_directories((path / name).parent_path());
     rondel::write_text_file((path / name).string(), text);
