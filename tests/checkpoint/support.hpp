@@ -43,4 +43,65 @@ namespace test {
                                           file.size(), "'f'");
 }
 
+// Three tensors over two shards, whose bytes depend on the step.
+struct shard_plan {
+  std::size_t shard;
+  rondel::tensor_info tensor;
+};
+[[nodiscard]] inline std::vector<shard_plan> tensors_of_a_save() {
+  using rondel::tensor_dtype;
+  return {{0, {.name = "a", .type = tensor_dtype::f32, .shape = {2}}},
+          {0, {.name = "empty", .type = tensor_dtype::f64, .shape = {0}}},
+          {1, {.name = "b", .type = tensor_dtype::u8, .shape = {3}}}};
+}
+
+// Writes shard `shard` of two, and makes it durable.
+inline rondel::checkpoint_file save_shard(const rondel::checkpoint_folder& folder,
+                                          const rondel::checkpoint_id& id, std::size_t shard) {
+  std::vector<rondel::tensor_info> tensors;
+  for (const shard_plan& one : tensors_of_a_save()) {
+    if (one.shard == shard) tensors.push_back(one.tensor);
+  }
+  auto writer = folder.write_shard(id, shard, 2, tensors);
+  for (const rondel::tensor_info& one : writer.tensors()) {
+    writer.write(one.name, pattern(static_cast<std::size_t>(one.bytes), id.step));
+  }
+  writer.publish();
+  return rondel::checkpoint_folder::record(writer.file());
+}
+
+// Saves as two ranks would, in the order that checkpoint_folder asks for.
+inline void save(rondel::checkpoint_folder& folder, std::uint64_t step) {
+  const rondel::checkpoint_id id = folder.begin(step);
+  try {
+    rondel::checkpoint_manifest manifest{
+        .step = step, .world = {{"data", 2}}, .metadata = {{"who", "test"}}};
+    for (std::size_t i = 0; i < 2; ++i) manifest.files.push_back(save_shard(folder, id, i));
+    folder.publish(id, manifest);
+  } catch (const rondel::error&) {
+    folder.discard(id);
+    throw;
+  }
+  folder.remove_old();
+}
+
+// Whether the tensors of a checkpoint are those of its step.
+[[nodiscard]] inline bool has_contents(const rondel::checkpoint_folder& folder,
+                                       const rondel::found_checkpoint& found) {
+  const rondel::checkpoint_reader saved = folder.open(found);
+  for (const shard_plan& one : tensors_of_a_save()) {
+    const rondel::tensor_info& info = saved.at(one.tensor.name);
+    std::vector<std::byte> back(static_cast<std::size_t>(info.bytes));
+    saved.read(info.name, back);
+    if (info.shape != one.tensor.shape || back != pattern(back.size(), found.manifest.step)) {
+      return false;
+    }
+  }
+  return true;
+}
+inline void check_contents(const rondel::checkpoint_folder& folder,
+                           const rondel::found_checkpoint& found) {
+  CHECK(has_contents(folder, found));
+}
+
 }  // namespace test

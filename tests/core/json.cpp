@@ -258,5 +258,5 @@ TEST_CASE("the first byte that is not UTF-8 is found") {
         "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "\xe2\x82", "\xc3"}) {
     CHECK(first_invalid_utf8(std::string("ab") + bad + "c") == 2);
   }
-  CHECK(rondel::detail::quoted("a\"\n\xff") == "\"a\\\"\\u000a\xef\xbf\xbd\"");
+  CHECK(rondel::detail::in_quotes("a\"\n\xff") == "\"a\\\"\\u000a\xef\xbf\xbd\"");
 }

@@ -19,7 +19,7 @@
 
 namespace test {
 
-using bytes = std::vector<std::byte>;
+using file_bytes = std::vector<std::byte>;
 
 // What a disk was asked to do.
 struct disk_event {
@@ -27,7 +27,7 @@ struct disk_event {
   kind what;
   std::size_t file = 0;  // number of the file, whatever its name
   std::string path{}, to{};
-  bytes data{};
+  file_bytes data{};
 };
 
 // What a crash did to bytes that were written and not synced.
@@ -85,7 +85,7 @@ class memory_disk final : public rondel::disk {
 
   [[nodiscard]] const std::vector<disk_event>& events() const { return events_; }
   // The bytes of a file, to be read or damaged.
-  [[nodiscard]] bytes& contents(const std::string& path) { return contents_[find(path)]; }
+  [[nodiscard]] file_bytes& contents(const std::string& path) { return contents_[find(path)]; }
   [[nodiscard]] std::vector<std::string> names() const {
     std::vector<std::string> out;
     for (const auto& [name, file] : names_) out.push_back(name);
@@ -100,8 +100,8 @@ class memory_disk final : public rondel::disk {
       const std::lock_guard lock(owner_.mutex_);
       owner_.record({.what = disk_event::kind::write,
                      .file = file_,
-                     .data = bytes(data.begin(), data.end())});
-      bytes& all = owner_.contents_[file_];
+                     .data = file_bytes(data.begin(), data.end())});
+      file_bytes& all = owner_.contents_[file_];
       all.insert(all.end(), data.begin(), data.end());
     }
     void sync() override {
@@ -117,7 +117,7 @@ class memory_disk final : public rondel::disk {
 
   class reader final : public rondel::disk_reader {
    public:
-    explicit reader(bytes all) : all_(std::move(all)) {}
+    explicit reader(file_bytes all) : all_(std::move(all)) {}
     [[nodiscard]] std::uint64_t size() const noexcept override { return all_.size(); }
     void read(std::uint64_t offset, std::span<std::byte> out) override {
       if (offset > all_.size() || out.size() > all_.size() - offset) {
@@ -127,7 +127,7 @@ class memory_disk final : public rondel::disk {
     }
 
    private:
-    bytes all_;
+    file_bytes all_;
   };
 
   friend memory_disk after_crash(const std::vector<disk_event>&, std::size_t, unsynced,
@@ -158,7 +158,7 @@ class memory_disk final : public rondel::disk {
   std::mutex mutex_;
   std::vector<disk_event> events_;
   std::map<std::string, std::size_t> names_;
-  std::vector<bytes> contents_;
+  std::vector<file_bytes> contents_;
   std::optional<std::size_t> fail_at_;
   bool fail_after_ = false;
 };
@@ -234,7 +234,7 @@ class memory_disk final : public rondel::disk {
     }
   }
   for (std::size_t i = 0; i < out.contents_.size(); ++i) {
-    bytes& all = out.contents_[i];
+    file_bytes& all = out.contents_[i];
     const std::size_t lost = all.size() - synced[i];
     if (data == unsynced::lost) all.resize(synced[i]);
     if (data == unsynced::half) all.resize(synced[i] + lost / 2);

@@ -47,8 +47,8 @@ class checkpoint_reader {
           std::make_unique<safetensors_reader>(where, detail::path_in(folder, file.name)));
       for (const tensor_info& tensor : files_.back()->header().tensors) {
         if (!tensors_.emplace(tensor.name, place{files_.back().get(), &tensor}).second) {
-          throw invalid_data(concat("tensor ", detail::quoted(tensor.name), " is in ",
-                                    detail::quoted(file.name), " and in a file before it"));
+          throw invalid_data(concat("tensor ", detail::in_quotes(tensor.name), " is in ",
+                                    detail::in_quotes(file.name), " and in a file before it"));
         }
       }
     }
@@ -76,7 +76,7 @@ class checkpoint_reader {
   [[nodiscard]] place find(std::string_view name) const {
     const auto at = tensors_.find(name);
     if (at == tensors_.end()) {
-      throw invalid_data(concat("the checkpoint has no tensor ", detail::quoted(name)));
+      throw invalid_data(concat("the checkpoint has no tensor ", detail::in_quotes(name)));
     }
     return at->second;
   }

@@ -70,13 +70,13 @@ inline constexpr std::size_t manifest_tail = manifest_sum_field.size() + 8 + man
   checkpoint_file out{.name = std::string(value.at("name").string()),
                       .bytes = value.at("bytes").unsigned_integer()};
   if (!is_file_name(out.name)) {
-    throw invalid_data(concat(value.at("name").where(), " is ", quoted(out.name),
+    throw invalid_data(concat(value.at("name").where(), " is ", in_quotes(out.name),
                               "; expected the name of a file, without a folder"));
   }
   const json_value sum = value.at("crc32c");
   const auto checksum = crc_value(sum.string());
   if (!checksum) {
-    throw invalid_data(concat(sum.where(), " is ", quoted(sum.string()),
+    throw invalid_data(concat(sum.where(), " is ", in_quotes(sum.string()),
                               "; expected eight lower-case hexadecimal digits"));
   }
   out.checksum = *checksum;
@@ -96,7 +96,7 @@ inline constexpr std::size_t manifest_tail = manifest_sum_field.size() + 8 + man
                            "\",\n  \"step\": ", manifest.step, ",\n  \"world\": [");
   const auto append_string = [&](std::string_view text) {
     if (first_invalid_utf8(text) != text.size()) {
-      throw invalid_argument(concat("manifest: ", detail::quoted(text), " is not UTF-8"));
+      throw invalid_argument(concat("manifest: ", detail::in_quotes(text), " is not UTF-8"));
     }
     detail::append_json_string(out, text);
   };
@@ -109,7 +109,7 @@ inline constexpr std::size_t manifest_tail = manifest_sum_field.size() + 8 + man
   std::set<std::string_view> names;
   for (const checkpoint_file& file : manifest.files) {
     if (!detail::is_file_name(file.name) || !names.insert(file.name).second) {
-      throw invalid_argument(concat("manifest: ", detail::quoted(file.name),
+      throw invalid_argument(concat("manifest: ", detail::in_quotes(file.name),
                                     " is a path or there twice; expected different file names"));
     }
     out += names.size() == 1 ? "\n    {\"name\": " : ",\n    {\"name\": ";
@@ -139,7 +139,7 @@ inline constexpr std::size_t manifest_tail = manifest_sum_field.size() + 8 + man
   const json_document document(text, std::string(what), {.depth = 3});
   const json_value root = document.root();
   if (const json_value format = root.at("format"); format.string() != detail::manifest_format) {
-    throw invalid_data(concat(format.where(), " is ", detail::quoted(format.string()),
+    throw invalid_data(concat(format.where(), " is ", detail::in_quotes(format.string()),
                               "; expected \"", detail::manifest_format, "\""));
   }
   checkpoint_manifest out;
@@ -152,8 +152,8 @@ inline constexpr std::size_t manifest_tail = manifest_sum_field.size() + 8 + man
   for (const json_value file : root.at("files").array()) {
     out.files.push_back(detail::parse_checkpoint_file(file));
     if (!names.insert(out.files.back().name).second) {
-      throw invalid_data(
-          concat(file.where(), " has the name ", detail::quoted(out.files.back().name), " again"));
+      throw invalid_data(concat(file.where(), " has the name ",
+                                detail::in_quotes(out.files.back().name), " again"));
     }
   }
   for (const json_value entry : root.at("metadata").object()) {
@@ -167,7 +167,7 @@ inline constexpr std::size_t manifest_tail = manifest_sum_field.size() + 8 + man
              detail::crc_text(detail::checksum_of_text(text.substr(0, text.size() - tail.size()))),
              detail::manifest_end);
   if (tail != expected) {
-    throw invalid_data(concat(sum.where(), " is ", detail::quoted(sum.string()),
+    throw invalid_data(concat(sum.where(), " is ", detail::in_quotes(sum.string()),
                               ", which is not the checksum of the text before it"));
   }
   return out;

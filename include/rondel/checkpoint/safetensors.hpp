@@ -179,7 +179,7 @@ struct tensor_size {
   for (std::size_t i = 0; i < tensor_dtypes.size(); ++i) {
     if (name == tensor_dtypes[i].name) return static_cast<tensor_dtype>(i);
   }
-  throw invalid_data(concat(value.where(), " is ", quoted(name), ", which is no element type"));
+  throw invalid_data(concat(value.where(), " is ", in_quotes(name), ", which is no element type"));
 }
 
 [[nodiscard]] inline tensor_info parse_tensor(const json_value& value, std::uint64_t data_bytes) {
@@ -291,8 +291,9 @@ struct tensor_size {
   std::uint64_t end = 0;
   for (const tensor_info& tensor : out.tensors) {
     if (tensor.offset != end) {
-      throw invalid_data(concat(what, ": tensor ", detail::quoted(tensor.name), " begins at byte ",
-                                tensor.offset, ", but the one before it ends at ", end,
+      throw invalid_data(concat(what, ": tensor ", detail::in_quotes(tensor.name),
+                                " begins at byte ", tensor.offset,
+                                ", but the one before it ends at ", end,
                                 tensor.offset < end ? ": they overlap" : ": there is a hole"));
     }
     end += tensor.bytes;
@@ -317,7 +318,7 @@ struct tensor_size {
   };
   const auto check_text = [&](std::string_view role, std::string_view text) {
     if (first_invalid_utf8(text) != text.size()) {
-      refuse(concat(role, " ", detail::quoted(text), " is not UTF-8"));
+      refuse(concat(role, " ", detail::in_quotes(text), " is not UTF-8"));
     }
   };
   std::string json = "{";
@@ -339,12 +340,12 @@ struct tensor_size {
     check_text("the tensor name", tensor.name);
     names.push_back(tensor.name);
     const detail::tensor_size size = detail::size_of_tensor(tensor.type, tensor.shape);
-    if (!size.problem.empty()) refuse(concat(detail::quoted(tensor.name), ": ", size.problem));
+    if (!size.problem.empty()) refuse(concat(detail::in_quotes(tensor.name), ": ", size.problem));
     tensor.offset = end;
     tensor.bytes = size.bytes;
     if (__builtin_add_overflow(end, tensor.bytes, &end) ||
         end > std::numeric_limits<std::uint64_t>::max() / 2) {
-      refuse(concat(detail::quoted(tensor.name), ": the file gets longer than any can be"));
+      refuse(concat(detail::in_quotes(tensor.name), ": the file gets longer than any can be"));
     }
     if (json.back() != '{') json += ',';
     detail::append_json_string(json, tensor.name);
@@ -358,7 +359,7 @@ struct tensor_size {
   json += '}';
   std::sort(names.begin(), names.end());
   if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end()) {
-    refuse(concat("two tensors have the name ", detail::quoted(*twice)));
+    refuse(concat("two tensors have the name ", detail::in_quotes(*twice)));
   }
   if (std::binary_search(names.begin(), names.end(), detail::metadata_key)) {
     refuse("a tensor has the name \"__metadata__\", which the format keeps for itself");

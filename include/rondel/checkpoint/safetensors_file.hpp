@@ -46,15 +46,15 @@ class safetensors_writer {
   void write(std::string_view name, std::span<const std::byte> bytes) {
     if (bytes.empty()) return;
     if (next_ == tensors_.size() || tensors_[next_].name != name) {
-      throw invalid_argument(concat("safetensors_writer: bytes of ", detail::quoted(name), " came ",
-                                    next_ == tensors_.size()
-                                        ? std::string("after the last tensor")
-                                        : concat("when ", detail::quoted(tensors_[next_].name),
-                                                 " has its turn, ", left(), " B short")));
+      throw invalid_argument(
+          concat("safetensors_writer: bytes of ", detail::in_quotes(name), " came ",
+                 next_ == tensors_.size() ? std::string("after the last tensor")
+                                          : concat("when ", detail::in_quotes(tensors_[next_].name),
+                                                   " has its turn, ", left(), " B short")));
     }
     if (bytes.size() > left()) {
       throw invalid_argument(concat("safetensors_writer: ", bytes.size(), " B came for ",
-                                    detail::quoted(name), ", which lacks only ", left()));
+                                    detail::in_quotes(name), ", which lacks only ", left()));
     }
     file_.write(bytes);
     written_ += bytes.size();
@@ -65,7 +65,7 @@ class safetensors_writer {
   /// `io_error` as `durable_file::publish` does.
   void publish() {
     if (next_ != tensors_.size()) {
-      throw invalid_argument(concat("safetensors_writer: ", detail::quoted(tensors_[next_].name),
+      throw invalid_argument(concat("safetensors_writer: ", detail::in_quotes(tensors_[next_].name),
                                     " is ", left(), " B short"));
     }
     file_.publish();
@@ -130,7 +130,7 @@ class safetensors_reader {
   /// The tensor `name`. Throws `invalid_data` if there is none.
   [[nodiscard]] const tensor_info& at(std::string_view name) const {
     if (const tensor_info* found = find(name)) return *found;
-    throw invalid_data(concat("'", path_, "' has no tensor ", detail::quoted(name)));
+    throw invalid_data(concat("'", path_, "' has no tensor ", detail::in_quotes(name)));
   }
 
   /// Fills `out` with bytes of `tensor`, one of this file's, from its byte `offset` on. Throws
@@ -138,7 +138,7 @@ class safetensors_reader {
   void read(const tensor_info& tensor, std::span<std::byte> out, std::uint64_t offset = 0) const {
     if (offset > tensor.bytes || out.size() > tensor.bytes - offset) {
       throw invalid_argument(concat("safetensors_reader: bytes [", offset, ", ", offset, " + ",
-                                    out.size(), ") are not inside ", detail::quoted(tensor.name),
+                                    out.size(), ") are not inside ", detail::in_quotes(tensor.name),
                                     " of ", tensor.bytes, " B"));
     }
     file_->read(header_.data_offset + tensor.offset + offset, out);

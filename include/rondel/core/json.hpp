@@ -71,7 +71,7 @@ class json_value {
   /// The member `name` of an object that must have it.
   [[nodiscard]] json_value at(std::string_view name) const {
     if (const auto member = find(name)) return *member;
-    throw invalid_data(concat(where(), " has no member ", detail::quoted(name)));
+    throw invalid_data(concat(where(), " has no member ", detail::in_quotes(name)));
   }
 
   /// The value if it is a string: UTF-8, which may hold zero bytes.
@@ -124,7 +124,7 @@ class json_value {
                                               "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVW"
                                               "XYZ0123456789_-") == std::string_view::npos;
       return plain && name.size() <= 80 ? concat(".", name)
-                                        : concat("[", detail::quoted(name), "]");
+                                        : concat("[", detail::in_quotes(name), "]");
     }
     std::size_t position = 0;
     for (std::uint32_t i = at.parent + 1; i != index; i = tree_->nodes[i].end) ++position;
@@ -140,7 +140,7 @@ class json_value {
       case json_kind::number:
         return detail::shortened(tree_->text(node().value, node().value_size), 80);
       case json_kind::string:
-        return detail::quoted(tree_->text(node().value, node().value_size));
+        return detail::in_quotes(tree_->text(node().value, node().value_size));
       case json_kind::array:
         return "an array";
       case json_kind::object:

@@ -190,7 +190,7 @@ class json_parser {
     std::sort(names.begin(), names.end());
     const auto twice = std::adjacent_find(names.begin(), names.end());
     if (twice != names.end()) {
-      fail(opened, concat("the object has two members ", quoted(*twice)));
+      fail(opened, concat("the object has two members ", in_quotes(*twice)));
     }
   }
 

@@ -92,7 +92,7 @@ inline void append_json_string(std::string& out, std::string_view text) {
 }
 
 // `text` in a message: quoted, escaped as in JSON, and cut to what a reader can take in.
-[[nodiscard]] inline std::string quoted(std::string_view text) {
+[[nodiscard]] inline std::string in_quotes(std::string_view text) {
   std::string out;
   append_json_string(out, shortened(text, 80));
   return out;
