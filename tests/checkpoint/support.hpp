@@ -55,14 +55,18 @@ struct shard_plan {
           {1, {.name = "b", .type = tensor_dtype::u8, .shape = {3}}}};
 }
 
+[[nodiscard]] inline std::vector<rondel::tensor_info> tensors_of_shard(std::size_t shard) {
+  std::vector<rondel::tensor_info> out;
+  for (const shard_plan& one : tensors_of_a_save()) {
+    if (one.shard == shard) out.push_back(one.tensor);
+  }
+  return out;
+}
+
 // Writes shard `shard` of two, and makes it durable.
 inline rondel::checkpoint_file save_shard(const rondel::checkpoint_folder& folder,
                                           const rondel::checkpoint_id& id, std::size_t shard) {
-  std::vector<rondel::tensor_info> tensors;
-  for (const shard_plan& one : tensors_of_a_save()) {
-    if (one.shard == shard) tensors.push_back(one.tensor);
-  }
-  auto writer = folder.write_shard(id, shard, 2, tensors);
+  auto writer = folder.write_shard(id, shard, 2, tensors_of_shard(shard));
   for (const rondel::tensor_info& one : writer.tensors()) {
     writer.write(one.name, pattern(static_cast<std::size_t>(one.bytes), id.step));
   }

@@ -130,7 +130,8 @@ class memory_disk final : public rondel::disk {
     file_bytes all_;
   };
 
-  friend memory_disk after_crash(const std::vector<disk_event>&, std::size_t, unsynced,
+  friend memory_disk after_crash(const std::vector<disk_event>&, std::size_t,
+                                 const std::function<unsynced(std::size_t)>&,
                                  const std::function<bool(std::size_t)>&);
 
   void record(disk_event event) {
@@ -187,9 +188,11 @@ class memory_disk final : public rondel::disk {
 
 // The disk as a crash after the first `count` of `events` leaves it, as in Pillai et al., "All File
 // Systems Are Not Created Equal", OSDI 2014: of the pending folder operations only those that
-// `survives(i)` are done, and `data` says what became of bytes that were not synced.
+// `survives(i)` are done, and `fate(f)` says what became of the bytes of file `f` that were not
+// synced.
 [[nodiscard]] inline memory_disk after_crash(const std::vector<disk_event>& events,
-                                             std::size_t count, unsynced data,
+                                             std::size_t count,
+                                             const std::function<unsynced(std::size_t)>& fate,
                                              const std::function<bool(std::size_t)>& survives) {
   memory_disk out;
   const std::size_t all_pending = pending_names(events, count);
@@ -236,6 +239,7 @@ class memory_disk final : public rondel::disk {
   for (std::size_t i = 0; i < out.contents_.size(); ++i) {
     file_bytes& all = out.contents_[i];
     const std::size_t lost = all.size() - synced[i];
+    const unsynced data = fate(i);
     if (data == unsynced::lost) all.resize(synced[i]);
     if (data == unsynced::half) all.resize(synced[i] + lost / 2);
     if (data == unsynced::zeroed) {
