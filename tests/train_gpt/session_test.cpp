@@ -7,6 +7,7 @@
 
 #include "harness.hpp"
 #include "report.hpp"
+#include "session_support.hpp"
 #include "text.hpp"
 
 #include <cmath>
@@ -16,40 +17,12 @@
 #include <doctest/doctest.h>
 
 using namespace train_gpt;
+using test::deaf;
+using test::losses;
+using test::rhyme;
+using test::small_options;
 
 namespace {
-
-struct deaf final : listener {
-  void begins(std::size_t, std::size_t, std::size_t) override {}
-  void step(const step_metrics&, double) override {}
-  void evaluated(std::size_t, double) override {}
-  void saved(std::size_t, const save_result&, double) override {}
-  void not_saved(const save_failed&) override {}
-};
-
-byte_text rhyme() {
-  byte_text out;
-  for (int i = 0; i < 300; ++i) {
-    const std::string line =
-        std::to_string(i % 7) + " ships sail past " + std::to_string(i % 5) + "\n";
-    out.insert(out.end(), line.begin(), line.end());
-  }
-  return out;
-}
-
-options small_options() {
-  options o;
-  o.model = {.layers = 1, .heads = 2, .width = 16, .context = 16};
-  o.batch = 24;
-  o.steps = 40;
-  o.warmup = 4;
-  o.learning_rate = 1e-2;
-  o.minimum_rate = 1e-3;
-  o.bucket = 0.01;
-  o.sample_length = 12;
-  o.eval_windows = 11;
-  return o;
-}
 
 template <class T = float>
 outcome train(const auto& engine, const options& o, rondel::timeline* recorder = nullptr) {
@@ -59,12 +32,6 @@ outcome train(const auto& engine, const options& o, rondel::timeline* recorder =
   rondel::posix_disk disk;
   checkpoint_store store(disk, o, split);
   return run_session<T>(engine, o, split, store, recorder, nobody);
-}
-
-std::vector<double> losses(const outcome& r) {
-  std::vector<double> out;
-  for (const step_metrics& m : r.steps) out.push_back(m.loss);
-  return out;
 }
 
 }  // namespace
