@@ -77,9 +77,9 @@ void complain(const std::string& message) {
 void train(const options& o) {
   const loaded_text text = load_text(o.text.empty() ? default_text() : o.text);
   const text_split split = split_text(text.bytes, o.holdout, o.model.context);
-  check_output(o);
   rondel::posix_disk disk;
   checkpoint_store store(disk, o, split);
+  check_output(o);
   print(describe_setup(o, text, split) + describe_resume(o, store));
 
   const bool dry = o.engine == "sim";

@@ -95,5 +95,17 @@ refuse "--eps: 1e-40 is less than 1.17549e-38, the smallest normal number of f32
 refuse "--steps: '00' is not a whole number from 1" --steps 00
 refuse "TiB on each rank" --width 65536 --heads 1 --layers 1000 --context 65536 --batch 1000000
 
+refuse "--save-every: there is no folder to save to (--checkpoint)" --save-every 5
+refuse "--resume: latest is the newest in --checkpoint, which is not given" --resume latest
+refuse "--on-save-error: 'ignore' is neither stop nor continue" --on-save-error ignore
+refuse "--keep: '0'" --keep 0
+refuse "--checkpoint: a dry run has no state" --engine sim --checkpoint new
+refuse "--resume: a dry run has no state" --engine sim --resume folder
+refuse "--resume: there is no checkpoint in 'folder'" --text text.txt --resume folder
+refuse "--resume: there is no checkpoint in 'none'" --text text.txt --resume none
+refuse "--resume: cannot list the folder 'file': Not a directory" --text text.txt --resume file
+refuse "--checkpoint: cannot open the folder 'file': Not a directory" --text text.txt --checkpoint file
+refuse "--checkpoint: cannot open the folder 'file': Not a directory" --text text.txt --checkpoint file/below
+
 echo "$cases cases, $failures failed"
 [[ $failures -eq 0 ]]

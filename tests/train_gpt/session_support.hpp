@@ -9,7 +9,7 @@
 /// What the tests of whole runs share.
 namespace train_gpt::test {
 
-struct deaf final : listener {
+struct deaf : listener {
   void begins(std::size_t, std::size_t, std::size_t) override {}
   void step(const step_metrics&, double) override {}
   void evaluated(std::size_t, double) override {}

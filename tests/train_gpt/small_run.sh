@@ -36,7 +36,7 @@ run() {
 "$program" --help >output 2>errors || fail "no help"
 for option in text holdout layers heads width context precision steps batch accumulation lr min-lr warmup \
   weight-decay beta1 beta2 eps clip seed ranks engine streams bucket memory-limit log-every quiet eval-every \
-  eval-windows sample-length temperature top-k prompt out trace-steps; do
+  eval-windows sample-length temperature top-k prompt out trace-steps checkpoint save-every keep on-save-error resume; do
   expect "^ +--$option( |,|$)"
 done
 
@@ -77,6 +77,41 @@ expect '^training +10 steps of 12 sequences on 2 ranks' 'step +10/10 '
 
 run --trace-steps 0 --temperature 0 --quiet
 expect '^sample, the likeliest byte each time$'
+
+# Checkpoints: a run that goes on ends as the one that was not interrupted, whatever the ranks.
+run --trace-steps 0 --checkpoint saves --save-every 20
+expect '^step +20/30  saved checkpoint-000001-step-20, ' '^step +30/30  saved checkpoint-000002-step-30, ' \
+  '^  2 checkpoints saved of [0-9.]+ KiB, [0-9.]+ .s each; 0 failed$'
+steady > first
+rm saves/*-step-30.json
+run --trace-steps 0 --checkpoint saves --resume latest --streams immediate
+expect "^resumed +from checkpoint-000001-step-20 in 'saves'$" '^step +21/30 ' 'in 10 steps' 'difference 0$'
+steady | grep -v 'step  *20/' > second
+cmp first second || fail "a resumed run differs"
+run --trace-steps 0 --resume saves --ranks 3
+expect "^resumed +from checkpoint-000003-step-30 in 'saves'$" 'in 0 steps' 'difference 0$'
+truncate -s -1 saves/*-step-30-shard-1-of-2.safetensors
+run --trace-steps 0 --resume saves
+expect '^damaged +checkpoint-000003-step-30: .* B, the manifest says [0-9]+$' '^resumed +from checkpoint-000001-step-20 '
+
+# A disk that gets full; a limit of the file size stands for it. The checkpoint before stays whole.
+limited() {
+  (
+    trap '' XFSZ
+    ulimit -f 32
+    exec "$program" "${small[@]}" --trace-steps 0 --checkpoint saves --resume latest --save-every 5 "$@"
+  )
+}
+rm saves/*-step-30*
+code=0
+limited >output 2>errors || code=$?
+[[ $code -eq 1 && $(wc -l <errors) -eq 1 ]] || fail "a full disk: exit code $code"
+grep -qE "the checkpoint after step 25 is not saved: cannot write 'saves/.*': File too large$" errors || fail "the error does not say so"
+limited --on-save-error continue >output 2>errors || fail "a full disk stops the run"
+[[ $(grep -c 'is not saved: .*; training goes on$' errors) -eq 2 && $(wc -l <errors) -eq 2 ]] || fail "two saves failed"
+expect '^  0 checkpoints saved; 2 failed$' 'this model'
+run --trace-steps 0 --resume saves
+expect "^resumed +from checkpoint-000001-step-20 in 'saves'$"
 
 # Failures while it runs: exit code 1 and one line.
 lost() {
