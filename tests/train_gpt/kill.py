@@ -112,7 +112,7 @@ def main():
             streams = choose.choice(("worker", "immediate"))
             process = runs.start("--resume", "latest", "--keep", keep, "--streams", streams)
             try:
-                process.wait(choose.uniform(0, whole) if kills < arguments.kills else None)
+                process.wait(choose.uniform(0, 0.7 * whole) if kills < arguments.kills else None)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
