@@ -138,7 +138,9 @@ TEST_CASE("every element type has the name and the size of the format") {
       {"I16", 16}, {"F8_E5M2FNUZ", 8}, {"U16", 16},    {"F16", 16},    {"BF16", 16},
       {"I32", 32}, {"U32", 32},        {"F32", 32},    {"C64", 64},    {"F64", 64},
       {"I64", 64}, {"U64", 64}};
-  for (const auto& [name, bits] : expected) {
+  for (const auto& one : expected) {
+    const std::string& name = one.first;
+    const unsigned bits = one.second;
     CAPTURE(name);
     const std::string file =
         file_with(tensor("\"dtype\":\"" + name + "\",\"shape\":[8],\"data_offsets\":[0," +

@@ -35,21 +35,16 @@ std::size_t walk(const rondel::json_value& value) {
   }
   require(held == value.size());
   require(rondel::first_invalid_utf8(value.key()) == value.key().size());
-  require(!value.where().empty());
-  try {
-    switch (value.kind()) {
-      case rondel::json_kind::string:
-        require(rondel::first_invalid_utf8(value.string()) == value.string().size());
-        break;
-      case rondel::json_kind::number:
-        static_cast<void>(value.real());
-        static_cast<void>(value.integer());
-        static_cast<void>(value.unsigned_integer());
-        break;
-      default:
-        static_cast<void>(value.at("files"));
+  if (value.kind() == rondel::json_kind::string) {
+    require(rondel::first_invalid_utf8(value.string()) == value.string().size());
+  } else if (value.kind() == rondel::json_kind::number) {
+    try {
+      static_cast<void>(value.real());
+      static_cast<void>(value.integer());
+      static_cast<void>(value.unsigned_integer());
+    } catch (const rondel::invalid_data& e) {
+      require(std::string_view(e.what()).starts_with("d: "));
     }
-  } catch (const rondel::invalid_data&) {
   }
   return count;
 }
