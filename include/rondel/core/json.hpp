@@ -179,7 +179,7 @@ class json_value {
 /// that while it reads, beside the text of strings and numbers; `json_limits` bound both.
 class json_document {
  public:
-  /// Reads `text`; `what` names it in messages, as `"manifest 'a.json'"`. Throws `invalid_data`
+  /// Reads `text`; `what`, a path for example, names it in messages. Throws `invalid_data`
   /// with the offset of the first byte that is wrong.
   json_document(std::string_view text, std::string what, const json_limits& limits = {})
       : tree_(std::make_unique<const detail::json_tree>(
