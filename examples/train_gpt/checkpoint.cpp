@@ -21,8 +21,7 @@ using rondel::concat;
   rondel::crc32c sum;
   sum.update(std::as_bytes(text.train));
   sum.update(std::as_bytes(text.held_out));
-  return concat(text.train.size(), " + ", text.held_out.size(), " bytes, crc32c ",
-                rondel::detail::crc_text(sum.value()));
+  return concat(text.train.size(), " + ", text.held_out.size(), " bytes, crc32c ", sum.value());
 }
 
 // Every option that the numbers of a run depend on, by name. Ranks, micro-batches and buckets are

@@ -26,13 +26,10 @@
 
 namespace train_gpt {
 
-/// A checkpoint could not be saved.
+/// A checkpoint could not be saved, or an older one not be removed; `what()` is one sentence.
 class save_failed : public std::runtime_error {
  public:
-  /// After `steps` steps, because of `problem`, a sentence.
-  save_failed(std::size_t steps, std::string_view problem)
-      : std::runtime_error(
-            rondel::concat("the checkpoint after step ", steps, " is not saved: ", problem)) {}
+  using std::runtime_error::runtime_error;
 };
 
 /// Where a run saves, and what it goes on from.
@@ -42,6 +39,8 @@ class checkpoint_store {
   /// on from. Throws `usage_error` if there is none, it is damaged, it was made by a run with other
   /// options or another text, or its folder cannot be written to while errors are to stop the run.
   checkpoint_store(rondel::disk& where, const options& o, const text_split& text);
+  checkpoint_store(const checkpoint_store&) = delete;
+  checkpoint_store& operator=(const checkpoint_store&) = delete;
 
   /// Whether the run saves at all.
   [[nodiscard]] bool saves() const noexcept { return folder_.has_value(); }
@@ -90,7 +89,7 @@ struct save_result {
   rondel::checkpoint_id id{};
   /// Bytes of all shards.
   std::uint64_t bytes = 0;
-  /// Why it failed; empty if it did not.
+  /// A sentence that says what failed; empty if nothing did.
   std::string problem{};
 };
 
@@ -240,7 +239,15 @@ template <class T, rondel::communicator C>
                                          if (leads) word.id = folder.begin(steps);
                                        }))
                               .front();
-  save_result out{.id = begun.id, .problem = begun.problem};
+  save_result out{.id = begun.id};
+  const auto note = [&out](const std::string& failed, const save_word& word) {
+    if (out.problem.empty() && word.problem[0] != '\0') {
+      out.problem = rondel::concat(failed, ": ", std::string_view(word.problem));
+    }
+  };
+  const std::string not_saved =
+      rondel::concat("the checkpoint after step ", steps, " is not saved");
+  note(not_saved, begun);
   if (!out.problem.empty()) return out;
 
   const auto shards = detail::tell(world, detail::attempt([&](save_word& word) {
@@ -253,27 +260,26 @@ template <class T, rondel::communicator C>
   rondel::checkpoint_manifest manifest{
       .step = steps, .world = {{"data", ranks}}, .metadata = store.metadata()};
   for (std::size_t i = 0; i < ranks; ++i) {
-    if (out.problem.empty()) out.problem = shards[i].problem;
+    note(not_saved, shards[i]);
     manifest.files.push_back(
         {rondel::shard_name(out.id, i, ranks), shards[i].bytes, shards[i].checksum});
     out.bytes += shards[i].bytes;
   }
   if (out.problem.empty()) {
-    out.problem = detail::tell(world, detail::attempt([&](save_word&) {
-                                 if (leads) folder.publish(out.id, manifest);
-                               }))
-                      .front()
-                      .problem;
+    note(not_saved, detail::tell(world, detail::attempt([&](save_word&) {
+                                   if (leads) folder.publish(out.id, manifest);
+                                 }))
+                        .front());
   }
   if (!out.problem.empty()) {
     if (leads) folder.discard(out.id);
     return out;
   }
-  out.problem = detail::tell(world, detail::attempt([&](save_word&) {
-                               if (leads) folder.remove_old();
-                             }))
-                    .front()
-                    .problem;
+  note("a checkpoint that is too old cannot be removed",
+       detail::tell(world, detail::attempt([&](save_word&) {
+                      if (leads) folder.remove_old();
+                    }))
+           .front());
   return out;
 }
 

@@ -93,7 +93,7 @@ class listener {
   virtual void evaluated(std::size_t steps, double loss) = 0;
   /// The state after `steps` steps is durable, after `seconds` of saving.
   virtual void saved(std::size_t steps, const save_result& result, double seconds) = 0;
-  /// It is not, and training goes on.
+  /// Something failed, and training goes on.
   virtual void not_saved(const save_failed& failure) = 0;
 };
 
@@ -210,12 +210,12 @@ class rank_session {
     const save_result result = save_checkpoint(store_, trainer_, metrics_, done);
     const double seconds = std::chrono::duration<double>(clock::now() - begin).count();
     if (!result.problem.empty() && options_.on_save_error == "stop") {
-      throw save_failed(done, result.problem);
+      throw save_failed(result.problem);
     }
     if (!leads()) return;
     if (!result.problem.empty()) {
       ++out_->failed_saves;
-      heard_.not_saved({done, result.problem});
+      heard_.not_saved(save_failed(result.problem));
       return;
     }
     ++out_->saves;

@@ -329,6 +329,22 @@ TEST_CASE("training goes on when a save fails, if it is told to") {
   CHECK(state_of(disk, 20) == state_of(healthy, 20));
 }
 
+TEST_CASE("an old checkpoint that cannot be removed is told apart from one that is not saved") {
+  options o = saving_options(0);
+  o.keep = 1;
+  memory_disk disk;
+  static_cast<void>(train(disk, {.ranks = 1}, o));
+  const std::size_t before = disk.events().size();
+  static_cast<void>(train(disk, {.ranks = 1}, o));
+  // The next run does the same, and the removals are the last of it.
+  std::size_t removal = disk.events().size() - before;
+  while (disk.events()[before + removal - 1].what == ::test::disk_event::kind::remove) --removal;
+  disk.fail_at(disk.events().size() + removal, false);
+  CHECK(message_of<save_failed>([&] { static_cast<void>(train(disk, {.ranks = 1}, o)); }) ==
+        "a checkpoint that is too old cannot be removed: cannot write: No space left on device");
+  CHECK(state_of(disk, 20).size() > 1000);
+}
+
 TEST_CASE(
     "a folder that cannot be written to is refused before training, if errors are to stop it") {
   memory_disk disk;

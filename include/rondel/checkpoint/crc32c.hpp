@@ -1,6 +1,4 @@
 #pragma once
-#include <rondel/core/error.hpp>
-
 #include <array>
 #include <bit>
 #include <cstddef>
