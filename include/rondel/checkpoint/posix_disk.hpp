@@ -110,8 +110,8 @@ class posix_reader final : public disk_reader {
   void read(std::uint64_t offset, std::span<std::byte> out) override {
     while (!out.empty()) {
       const std::size_t most = out.size() < (std::size_t{1} << 30) ? out.size() : 1U << 30;
-      const bool far = offset > static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
-      const auto count = far ? 0 : uninterrupted([&] {
+      const bool beyond = offset > static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
+      const auto count = beyond ? 0 : uninterrupted([&] {
         return ::pread(file_.get(), out.data(), most, static_cast<off_t>(offset));
       });
       if (count < 0) file_.fail("read");
