@@ -84,6 +84,30 @@ def missed(rows):
     return out
 
 
+def table(rows, m, mpi, rounds):
+    """Markdown of the sizes that tell most."""
+
+    def cells(r):
+        us = r["us"]
+        names = ("threads", "mpi", "memory", "ring", "ledger", "fingerprint", "worker")
+        return [f"{us[f]:,.{2 if us[f] < 10 else 0}f}" if f in us else "" for f in names]
+
+    out = [
+        f"{m['cpu']}, {m['cores']} cores; {mpi}; medians of {rounds} rounds, {m['date']}, commit {m['commit']};"
+        " microseconds.",
+        "",
+        "| | ranks | size | threads | MPI | times faster | memory | ring | ledger | fingerprint | worker |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for r in rows:
+        own, mpi_time, *others = cells(r)
+        out.append(
+            f"| {r['collective']} | {r['ranks']} | {name_of(r['bytes'])} | {own} | {mpi_time} | "
+            f"{r['mpi_to_threads']:.1f} | {' | '.join(others)} |"
+        )
+    return out
+
+
 def draw(rows, output, title):
     plots = comparison.plots()
     figure, axes = plots.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
@@ -140,6 +164,7 @@ def main():
         print(f"{r['collective']:15} {r['ranks']} ranks {name_of(r['bytes']):>7}  x{r['mpi_to_threads']:<6} {figures}")
     comparison.store(options.output, "collectives", result)
     m = result["machine"]
+    comparison.publish("collectives", table(rows, m, mpi, options.rounds))
     draw(rows, options.output, f"{m['cpu']}, {m['cores']} cores; {mpi}; medians of {options.rounds} rounds; {m['date']}")
     below = missed(rows)
     print("\n".join(below) if below else "every floor is met")

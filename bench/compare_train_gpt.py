@@ -33,7 +33,7 @@ def measure(build, program, ranks):
         return tokens_per_second(comparison.run([sys.executable, script, "--ranks", str(ranks), "--steps", str(STEPS)]))
     train_gpt = build / "examples/train_gpt/train_gpt"
     options = ["--ranks", str(ranks), "--steps", str(STEPS), "--eval-windows", "1", "--trace-steps", "0", "--quiet"]
-    # Without ranks to overlap with, or a second core for their streams, a stream's thread has nothing to do.
+    # Two ranks fill two cores; a thread for each of their streams would find none.
     return tokens_per_second(comparison.run([train_gpt, *options, "--streams", "immediate"]))
 
 
@@ -61,6 +61,15 @@ def main():
     machine = comparison.machine()
     result = {"machine": machine, "torch": torch.__version__, "rounds": options.rounds, "unit": "tokens/s", "rows": rows}
     comparison.store(options.output, "train_gpt", result)
+    lines = [
+        f"{machine['cpu']}, {machine['cores']} cores; PyTorch {torch.__version__}; medians of {options.rounds} rounds of"
+        f" {STEPS} steps, {machine['date']}, commit {machine['commit']}; tokens a second.",
+        "",
+        "| ranks | rondel | PyTorch | times faster |",
+        "|--:|--:|--:|--:|",
+    ]
+    lines += ["| {ranks} | {rondel:,} | {torch:,} | {rondel_to_torch:.2f} |".format(**r) for r in rows]
+    comparison.publish("train_gpt", lines)
 
     plots = comparison.plots()
     figure, axis = plots.subplots(figsize=(6, 2.2), layout="constrained")

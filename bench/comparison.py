@@ -48,6 +48,15 @@ def store(folder, name, result):
     print(f"wrote {path}")
 
 
+def publish(name, lines):
+    """Puts a table between the marks of `name` in the page of the benchmarks."""
+    begin, end = f"<!-- {name} figures -->\n", f"<!-- end of {name} figures -->"
+    page = ROOT / "docs" / "benchmarks.md"
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    page.write_text(before + begin + "\n".join(lines) + "\n" + end + rest.split(end)[1], encoding="utf-8")
+    print(f"updated {page}")
+
+
 def plots():
     """matplotlib, set up so that the same figures give the same file."""
     import matplotlib

@@ -171,14 +171,6 @@ class thread_group {
     throw_timed_out(call, concat("rank ", world_rank(peer), " is missing"));
   }
 
-  // Blocks until `ready()`, which is up to earlier work of the rank itself: that has deadlines of
-  // its own, where it waits for peers, so that it is this work which names them.
-  template <class Ready>
-  void await_turn(const thread_call& call, const Ready& ready) {
-    patience forever{{1e9}};
-    if (!ready() && !world_->wait(forever, ready)) check_world(call);
-  }
-
   // Throws what `call` ends with if the world has failed.
   void check_world(const thread_call& call) {
     if (world_->failed()) world_->throw_peer_failed(world_rank(call.rank), describe(call));

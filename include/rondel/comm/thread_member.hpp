@@ -3,7 +3,6 @@
 #include <rondel/core/seconds.hpp>
 #include <rondel/core/sync.hpp>
 #include <rondel/core/text.hpp>
-#include <rondel/device/host_stream.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +22,34 @@ struct thread_member {
   thread_member& operator=(const thread_member&) = delete;
   ~thread_member() { group->leave(rank, unwound.load()); }
 
+  // Meets the other ranks' hosts; `in` is shown to them.
+  template <class Move>
+  void meet_hosts(const operation& op, const thread_input& in, const Move& move) {
+    thread_call call{rank, true, op, ++calls, {timeout}};
+    group->run(call, [&] {
+      group->check_world(call);
+      flight_call made = log.issue(op, calls, true);
+      const flight_piece piece = made.piece();
+      made.close();
+      piece.start();
+      group->meet(call, ++host_meetings, in, nullptr, {}, move);
+      piece.finish();
+    });
+  }
+
+  // Records the messages of the current call, unless they are a collective's; returns the bytes
+  // that come in.
+  [[nodiscard]] std::size_t note_messages(const std::vector<thread_message>& sends,
+                                          const std::vector<thread_message>& recvs) const noexcept {
+    const auto peer = [](const std::vector<thread_message>& messages) {
+      return messages.empty() ? -1 : messages.size() == 1 ? messages[0].peer : -2;
+    };
+    std::size_t bytes = 0;
+    for (const thread_message& m : recvs) bytes += m.size;
+    if (!is_collective(current.op.kind)) flight.messages(peer(sends), peer(recvs), bytes);
+    return bytes;
+  }
+
   std::shared_ptr<thread_group> group;
   int rank;
   seconds timeout;
@@ -37,17 +64,6 @@ struct thread_member {
   sync::atomic<std::uint64_t> served{0};  // pieces of work done
 };
 
-// Records the messages of the call that the member is in, unless they are a collective's.
-inline void note_messages(thread_member& member, const std::vector<thread_message>& sends,
-                          const std::vector<thread_message>& recvs, std::size_t bytes) noexcept {
-  const auto peer = [](const std::vector<thread_message>& messages) {
-    return messages.empty() ? -1 : messages.size() == 1 ? messages[0].peer : -2;
-  };
-  if (!is_collective(member.current.op.kind)) {
-    member.flight.messages(peer(sends), peer(recvs), bytes);
-  }
-}
-
 // The current call of a member on its way through a stream. If the stream fails first and drops it,
 // the peers wait for nothing, so its end without having run is the world's failure.
 class pending_call {
@@ -59,7 +75,7 @@ class pending_call {
         flight_(member.flight.piece()),
         must_run_(must_run) {
     call_.left.timeout = member.timeout;
-    if (!must_run_) flight_.finish();
+    if (!must_run) flight_.finish();
   }
   pending_call(pending_call&& other) noexcept
       : member_(other.member_),
@@ -79,14 +95,19 @@ class pending_call {
     }
   }
 
-  // The call runs now, `body(group, call)`, when all earlier ones of its communicator have.
+  // The call runs now, `body(group, call)`, when all earlier ones of its communicator have. Their
+  // deadlines end this wait; one of its own would name the wrong call, or none that waits for
+  // peers.
   template <class Body>
   void run(std::uint64_t ticket, Body& body) {
     must_run_ = false;
     thread_group& group = *member_->group;
     group.run(call_, [&] {
-      group.await_turn(call_,
-                       [&] { return member_->served.load(std::memory_order_seq_cst) == ticket; });
+      const auto has_turn = [&] {
+        return member_->served.load(std::memory_order_seq_cst) == ticket;
+      };
+      patience forever{{1e9}};
+      if (!has_turn() && !group.world().wait(forever, has_turn)) group.check_world(call_);
       flight_.start();
       body(group, call_);
       flight_.finish();
@@ -105,30 +126,5 @@ struct queued_call {
   std::shared_ptr<thread_member> member;
   pending_call call;
 };
-
-// Whether what is launched on a stream has run when the call returns.
-template <class Stream>
-[[nodiscard]] bool runs_in_launch(const Stream& s) noexcept {
-  if constexpr (requires { s.mode(); }) {
-    return s.mode() == stream_mode::immediate;
-  } else {
-    return false;
-  }
-}
-
-// Meets the other ranks' hosts; `in` is shown to them.
-template <class Move>
-void meet_hosts(thread_member& m, const operation& op, const thread_input& in, const Move& move) {
-  thread_call call{m.rank, true, op, ++m.calls, {m.timeout}};
-  m.group->check_world(call);
-  flight_call flight = m.log.issue(op, m.calls, true);
-  const flight_piece piece = flight.piece();
-  flight.close();
-  m.group->run(call, [&] {
-    piece.start();
-    m.group->meet(call, ++m.host_meetings, in, nullptr, {}, move);
-    piece.finish();
-  });
-}
 
 }  // namespace rondel::detail

@@ -91,7 +91,7 @@ class thread_communicator {
     call.op = op;
     call.sequence = ++member_->calls;
     member_->group->check_world(call);
-    member_->flight = member_->log.issue(op, member_->calls);
+    member_->flight = member_->log.issue(op, call.sequence);
   }
   /// Closes it.
   void end() noexcept {
@@ -108,13 +108,13 @@ class thread_communicator {
       throw invalid_argument(concat("exchange_host: ", size(), " ranks of ", mine.size(),
                                     " B do not fit ", all.size(), " B"));
     }
-    detail::meet_hosts(*member_, {.kind = operation_kind::exchange_host, .count = mine.size()},
-                       {mine.data(), mine.size(), mine.size()}, [&](const auto& peers) {
-                         for (std::size_t r = 0; r < static_cast<std::size_t>(size()); ++r) {
-                           detail::copy_bytes(all.data() + mine.size() * r, peers(r).in,
-                                              mine.size(), false);
-                         }
-                       });
+    member_->meet_hosts({.kind = operation_kind::exchange_host, .count = mine.size()},
+                        {mine.data(), mine.size(), mine.size()}, [&](const auto& peers) {
+                          for (std::size_t r = 0; r < static_cast<std::size_t>(size()); ++r) {
+                            detail::copy_bytes(all.data() + mine.size() * r, peers(r).in,
+                                               mine.size(), false);
+                          }
+                        });
   }
 
   /// The ranks of one color. See the concept.
@@ -292,7 +292,7 @@ class thread_communicator {
     cost.name = to_string(member_->current.op.kind);
     detail::pending_call pending(*member_, runs_kernels<Device>);
     const std::uint64_t ticket = member_->tickets++;
-    if (detail::runs_in_launch(s)) {
+    if (runs_in_launch(s)) {
       s.launch(cost, [&] {
         pending.run(ticket, body);
         // Nobody waits for this: later calls come from the thread that is in this one.
@@ -308,6 +308,14 @@ class thread_communicator {
     });
   }
 
+  [[nodiscard]] static bool runs_in_launch(const stream_type& s) noexcept {
+    if constexpr (requires { s.mode(); }) {
+      return s.mode() == stream_mode::immediate;
+    } else {
+      return false;
+    }
+  }
+
   // Queues a meeting of all ranks, at which this one shows `in`, `out` and `blocks`.
   template <class Move, block_sizes Blocks = even_blocks>
   void meeting(stream_type& s, const detail::thread_input& in, void* out, const work& cost,
@@ -321,9 +329,7 @@ class thread_communicator {
 
   void submit(stream_type& s, std::vector<detail::thread_message> sends,
               std::vector<detail::thread_message> recvs) {
-    std::size_t bytes = 0;
-    for (const auto& m : recvs) bytes += m.size;
-    detail::note_messages(*member_, sends, recvs, bytes);
+    const std::size_t bytes = member_->note_messages(sends, recvs);
     enqueue(s, copies(bytes),
             [out = std::move(sends), in = std::move(recvs)](detail::thread_group& group,
                                                             detail::thread_call& call) mutable {
@@ -344,7 +350,7 @@ std::optional<thread_communicator<Device>> thread_communicator<Device>::split(in
   detail::thread_group& parent = *member_->group;
   const choice mine{color, key};
   std::vector<choice> all(static_cast<std::size_t>(size()));
-  detail::meet_hosts(*member_, op, {&mine, sizeof mine, sizeof mine}, [&](const auto& peers) {
+  member_->meet_hosts(op, {&mine, sizeof mine, sizeof mine}, [&](const auto& peers) {
     for (std::size_t r = 0; r < all.size(); ++r) all[r] = *static_cast<const choice*>(peers(r).in);
   });
 
@@ -363,7 +369,7 @@ std::optional<thread_communicator<Device>> thread_communicator<Device>::split(in
     for (const int r : members) world.push_back(parent.world_rank(r));
     made = std::make_shared<detail::thread_group>(parent.shared_world(), std::move(world));
   }
-  detail::meet_hosts(*member_, op, {&made, sizeof made}, [&](const auto& peers) {
+  member_->meet_hosts(op, {&made, sizeof made}, [&](const auto& peers) {
     if (color < 0) return;
     joined = *static_cast<const std::shared_ptr<detail::thread_group>*>(peers(members.front()).in);
   });
