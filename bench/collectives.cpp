@@ -20,15 +20,49 @@
 #include <cstddef>
 #include <initializer_list>
 #include <span>
+#include <thread>
 #include <vector>
 
 #include <benchmark/benchmark.h>
+#if defined(__linux__)
+#include <pthread.h>
+#include <sched.h>
+#endif
 
 namespace {
 
 using bench::collective;
 
 enum class form { threads, ring, ledger, fingerprint, worker, memory, streamed_memory };
+
+// Keeps a rank on a core of its own while it is timed, as mpirun keeps its processes; where there
+// are more ranks than cores, neither does.
+class pinned {
+ public:
+#if defined(__linux__)
+  pinned(int rank, int ranks) {
+    if (static_cast<unsigned>(ranks) > std::thread::hardware_concurrency()) return;
+    cpu_set_t own;
+    CPU_ZERO(&own);
+    CPU_SET(static_cast<std::size_t>(rank), &own);
+    changed_ = pthread_getaffinity_np(pthread_self(), sizeof before_, &before_) == 0 &&
+               pthread_setaffinity_np(pthread_self(), sizeof own, &own) == 0;
+  }
+  ~pinned() {
+    if (changed_) pthread_setaffinity_np(pthread_self(), sizeof before_, &before_);
+  }
+#else
+  pinned(int, int) {}
+#endif
+  pinned(const pinned&) = delete;
+  pinned& operator=(const pinned&) = delete;
+
+#if defined(__linux__)
+ private:
+  cpu_set_t before_{};
+  bool changed_ = false;
+#endif
+};
 
 struct buffers {
   rondel::device_span<float> whole, other;
@@ -65,6 +99,8 @@ void move_alone(collective what, int ranks, bool streaming, const buffers& b) {
 
 template <class Rank>
 double seconds_of(collective what, form how, Rank& rank, std::size_t bytes) {
+  // Before a worker stream starts its thread, which shares the rank's core.
+  const pinned here(rank.rank(), rank.size());
   auto stream = rank.device().make_stream();
   auto whole = rondel::make_array<float>(rank.device(), stream, bytes / sizeof(float));
   auto other = rondel::make_array<float>(rank.device(), stream, bytes / sizeof(float));
