@@ -4,7 +4,7 @@
 bench_collectives and bench_mpi_collectives take turns, so that a busy moment of the machine meets both; the figures are
 medians over the rounds, the ratios medians of the rounds' ratios. Writes collectives.json and collectives.svg.
 
-  cmake --preset release && cmake --build --preset release --target bench_collectives bench_mpi_collectives
+  cmake --preset release -DRONDEL_BUILD_BENCH=ON && cmake --build --preset release --target bench_collectives bench_mpi_collectives
   python3 bench/compare_collectives.py
 """
 
