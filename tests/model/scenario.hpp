@@ -52,17 +52,35 @@ struct planted {
   const char* words;
 };
 
+// `explore_with(name, settings)` fails for each of the faults, planted alone, with its words.
+template <class Explore>
+void check_each(const std::string& name, const settings& rules,
+                std::initializer_list<planted> faults, const Explore& explore_with) {
+  for (const auto& [fault, words] : faults) {
+    settings with = rules;
+    with.plants.push_back(fault);
+    const findings found = explore_with(name + ", " + to_string(fault), with);
+    INFO(found.text());
+    CHECK(found.failure.find(words) != std::string::npos);
+  }
+}
+
 // Each of the faults, planted alone, makes the scenario fail with these words.
 template <class Scenario>
 void check_found(const std::string& name, const settings& rules,
                  std::initializer_list<planted> faults, const Scenario& scenario) {
-  for (const auto& [fault, words] : faults) {
-    settings with = rules;
-    with.plants.push_back(fault);
-    const findings found = explore(name + ", " + to_string(fault), 20'000, with, scenario);
-    INFO(found.text());
-    CHECK(found.failure.find(words) != std::string::npos);
-  }
+  check_each(name, rules, faults, [&](const std::string& full_name, const settings& with) {
+    return explore(full_name, 20'000, with, scenario);
+  });
+}
+
+// The same where few interleavings show the fault: among those of `check_holds_always`.
+template <class Scenario>
+void check_found_always(const std::string& name, int preemptions,
+                        std::initializer_list<planted> faults, const Scenario& scenario) {
+  check_each(name, {}, faults, [&](const std::string& full_name, const settings& with) {
+    return explore_all(full_name, preemptions, 1'000'000, with, scenario);
+  });
 }
 
 }  // namespace model

@@ -32,6 +32,10 @@ class location {
   // Stores `bits` in place of the newest value, which the caller has taken them from.
   void modify(std::uint64_t bits, int thread, vector_clock& clock, std::memory_order order);
   [[nodiscard]] std::uint64_t newest() const noexcept { return stores_.back().bits; }
+  // The value that `thread` has loaded or stored last.
+  [[nodiscard]] std::uint64_t seen(int thread) const noexcept {
+    return stores_[seen_[static_cast<std::size_t>(thread)]].bits;
+  }
   // From now on `thread` sees the newest value.
   void refresh(int thread) noexcept;
 

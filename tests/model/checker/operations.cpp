@@ -61,6 +61,7 @@ std::uint64_t execution::load(std::size_t index, const void* owner, std::memory_
   if (p != nullptr && p->drop) return 0;
   if (p != nullptr && p->order) order = *p->order;
   location& l = at(index, owner);
+  if (p != nullptr && p->repeat) return l.seen(running_);
   const int age = choose(l.visible(running_, clock(), order));
   std::uint64_t bits = l.load(age, running_, clock(), order);
   if (p != nullptr) bits += static_cast<std::uint64_t>(p->add);

@@ -48,7 +48,10 @@ std::string to_string(const site& where) {
 }
 
 std::string to_string(const plant& fault) {
-  std::string what = fault.drop ? "dropped" : fault.split ? "split" : "";
+  std::string what = fault.drop     ? "dropped"
+                     : fault.split  ? "split"
+                     : fault.repeat ? "repeated"
+                                    : "";
   if (fault.add != 0) what = "+" + std::to_string(fault.add);
   if (fault.order) what = to_string(*fault.order);
   return what + ": " + fault.text;
@@ -65,6 +68,7 @@ plant parse_plant(const std::string& words) {
   if (what == "acq_rel") return weaken(text, std::memory_order_acq_rel);
   if (what == "drop") return drop(text);
   if (what == "split") return split(text);
+  if (what == "repeat") return repeat(text);
   if (what[0] == '+') return add(text, std::stoll(what.substr(1)));
   throw std::invalid_argument("a plant is relaxed, acquire, ..., not '" + what + "'");
 }

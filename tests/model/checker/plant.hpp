@@ -31,6 +31,7 @@ struct plant {
   std::optional<std::memory_order> order{};  // used instead of the one in the source
   bool drop = false;                         // nothing is done; a load returns 0
   bool split = false;                        // a read-modify-write is a load and then a store
+  bool repeat = false;                       // a load returns what its thread has seen last
   std::int64_t add = 0;                      // to what a load returns
 };
 
@@ -43,6 +44,9 @@ struct plant {
 [[nodiscard]] inline plant split(std::string text) {
   return {.text = std::move(text), .split = true};
 }
+[[nodiscard]] inline plant repeat(std::string text) {
+  return {.text = std::move(text), .repeat = true};
+}
 [[nodiscard]] inline plant add(std::string text, std::int64_t value) {
   return {.text = std::move(text), .add = value};
 }
@@ -51,7 +55,7 @@ struct plant {
 [[nodiscard]] std::string to_string(const plant& fault);
 
 // A plant written as "<what> <text>", where <what> is relaxed, acquire, release, acq_rel, drop,
-// split or +<number>. Throws `std::invalid_argument` if it is something else.
+// split, repeat or +<number>. Throws `std::invalid_argument` if it is something else.
 [[nodiscard]] plant parse_plant(const std::string& words);
 
 // Finds the plants that an operation is to suffer.
