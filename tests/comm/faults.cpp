@@ -11,6 +11,7 @@
 #include <rondel/comm/send_recv_only.hpp>
 
 #include "host_data.hpp"
+#include "message_of.hpp"
 #include "worlds.hpp"
 
 #include <algorithm>
@@ -568,6 +569,32 @@ TEST_CASE("checked mode compares splits and host exchanges, and counts ranks in 
   CAPTURE(upper[3].text);
   CHECK(contains(upper[3].text, "rank 3 calls all_reduce(sum, 1 x f32)"));
   CHECK(contains(upper[3].text, "while rank 2 calls barrier"));
+}
+
+// The free functions compare sizes first; the engine does not rely on it, for it copies.
+TEST_CASE("members of the engine refuse an input that is larger than its block") {
+  const auto all =
+      outcomes({.ranks = 2, .timeout = {60}}, plain, [](int, auto& comm, auto& stream) {
+        uploaded<float> large(comm.device(), stream, std::vector<float>(2048));
+        uploaded<float> small(comm.device(), stream, std::vector<float>(2));
+        const rondel::even_blocks blocks(1, 2);
+        const rondel::device_span<const float> in = large.span();
+        const auto refused = [&](rondel::operation_kind kind, const std::string& most,
+                                 auto&& call) {
+          const rondel::operation_scope scope(comm, stream, {.kind = kind});
+          CHECK(test::message_of<rondel::invalid_argument>(call) ==
+                "an input of 8192 B, where no rank's has more than " + most);
+        };
+        refused(rondel::operation_kind::gather, "4 B",
+                [&] { comm.gather(stream, in, small.span(), blocks, 0); });
+        refused(rondel::operation_kind::all_gather, "4 B",
+                [&] { comm.all_gather(stream, in, small.span(), blocks); });
+        if (comm.rank() == 0) {
+          refused(rondel::operation_kind::scatter, "8 B",
+                  [&] { comm.scatter(stream, in, small.span(), blocks, 0); });
+        }
+      });
+  for (const auto& o : all) CHECK(o.text.empty());
 }
 
 TEST_CASE("a reduction in rank order is another operation than one in any") {

@@ -158,7 +158,7 @@ TEST_CASE("nobody reads memory that its owner has taken back") {
               auto call = call_of(t / 2, turn);
               call.host = t % 2 == 1;
               group->run(call, [&] {
-                group->meet(call, turn, {&mine}, nullptr, {}, [&](const auto& peers) {
+                group->meet(call, turn, {&mine, sizeof mine}, nullptr, {}, [&](const auto& peers) {
                   for (int p = 0; p < ranks; ++p) {
                     test::random_pause(random);
                     const auto* theirs = static_cast<const std::uint64_t*>(peers(p).in);
@@ -173,9 +173,9 @@ TEST_CASE("nobody reads memory that its owner has taken back") {
             auto again = call_of(t / 2, UINT64_MAX);
             again.host = t % 2 == 1;
             again.op.count = 1;
-            CHECK_THROWS_AS(
-                group->meet(again, UINT64_MAX, {&mine}, nullptr, {}, [](const auto&) {}),
-                rondel::peer_failed);
+            CHECK_THROWS_AS(group->meet(again, UINT64_MAX, {&mine, sizeof mine}, nullptr, {},
+                                        [](const auto&) {}),
+                            rondel::peer_failed);
           }
         });
       }

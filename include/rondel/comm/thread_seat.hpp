@@ -1,6 +1,7 @@
 #pragma once
 #include <rondel/comm/blocks.hpp>
 #include <rondel/comm/thread_call.hpp>
+#include <rondel/core/error.hpp>
 #include <rondel/core/operation.hpp>
 #include <rondel/core/sync.hpp>
 
@@ -54,18 +55,31 @@ class thread_seat {
 struct thread_input {
   static constexpr std::size_t not_agreed = SIZE_MAX;
 
+  thread_input() = default;
+  // Throws `invalid_argument` if `bytes` is more than `most`: the places of copies have room for
+  // that only.
+  thread_input(const void* from, std::size_t bytes, std::size_t most = not_agreed)
+      : data(from), size(bytes), largest(most) {
+    if (bytes > most) throw_too_large(bytes, most);
+  }
+
   const void* data = nullptr;
   std::size_t size = 0;
   std::size_t largest = not_agreed;
 
   // Whether it is shown as a copy, so that nobody looks at the rank's own memory.
   [[nodiscard]] bool is_copied() const noexcept { return largest <= thread_seat::copied_bytes; }
+
+ private:
+  [[noreturn]] static void throw_too_large(std::size_t bytes, std::size_t most) {
+    throw invalid_argument(
+        concat("an input of ", bytes, " B, where no rank's has more than ", most, " B"));
+  }
 };
 
 // `count` elements, at most `largest` on any rank.
 template <class T>
-[[nodiscard]] thread_input input_of(const T* data, std::size_t count,
-                                    std::size_t largest) noexcept {
+[[nodiscard]] thread_input input_of(const T* data, std::size_t count, std::size_t largest) {
   const bool agreed = largest <= SIZE_MAX / sizeof(T);
   return {data, count * sizeof(T), agreed ? largest * sizeof(T) : thread_input::not_agreed};
 }
