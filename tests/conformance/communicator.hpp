@@ -11,6 +11,7 @@
 #include <rondel/collective/send_recv.hpp>
 
 #include "host_data.hpp"
+#include "reductions.hpp"
 
 #include <algorithm>
 #include <array>
@@ -31,7 +32,9 @@ namespace conformance {
 using rondel::device_span;
 using test::bits;
 using test::download;
+using test::keep_first;
 using test::uploaded;
+using test::user_min;
 
 // Small whole numbers: their sums over a few ranks are exact in every element type.
 template <class T>
@@ -80,21 +83,6 @@ inline std::vector<std::size_t> uneven_sizes(int ranks, std::size_t scale) {
   for (int r = 0; r < ranks; ++r) out.push_back(static_cast<std::size_t>((r * 5 + 2) % 4) * scale);
   return out;
 }
-
-struct user_min {
-  template <class T>
-  T operator()(T a, T b) const {
-    return b < a ? b : a;
-  }
-};
-
-// Associative, not commutative.
-struct keep_first {
-  template <class T>
-  T operator()(T a, T) const {
-    return a;
-  }
-};
 
 inline constexpr std::size_t counts[] = {0, 1, 2, 3, 7, 64, 1000, 4099};
 

@@ -11,6 +11,7 @@
 #include <rondel/collective/send_recv.hpp>
 
 #include "rank_run.hpp"
+#include "reductions.hpp"
 
 #include <algorithm>
 #include <array>
@@ -20,19 +21,6 @@
 #include <utility>
 
 namespace programs {
-
-struct user_minimum {
-  template <class T>
-  T operator()(T a, T b) const {
-    return b < a ? b : a;
-  }
-};
-struct first_of {
-  template <class T>
-  T operator()(T a, T) const {
-    return a;
-  }
-};
 
 template <class C>
 inline constexpr form form_of = std::same_as<C, fast_comm>      ? form::fast
@@ -60,7 +48,7 @@ void with_combiner(combiner op, Call&& f) {
     case min:
       return one(std::integral_constant<combiner, min>{}, rondel::min{});
     case user_min:
-      return one(std::integral_constant<combiner, user_min>{}, user_minimum{});
+      return one(std::integral_constant<combiner, user_min>{}, test::user_min{});
     case ordered_sum:
       return one(std::integral_constant<combiner, ordered_sum>{},
                  rondel::in_rank_order(rondel::sum{}));
@@ -69,7 +57,7 @@ void with_combiner(combiner op, Call&& f) {
                  rondel::in_rank_order(rondel::mean{}));
     case ordered_first:
       return one(std::integral_constant<combiner, ordered_first>{},
-                 rondel::in_rank_order(first_of{}));
+                 rondel::in_rank_order(test::keep_first{}));
   }
 }
 
