@@ -22,6 +22,7 @@ set(RONDEL_HEADERS
   include/rondel/collective/send_recv.hpp
   include/rondel/comm/blocks.hpp
   include/rondel/comm/concepts.hpp
+  include/rondel/comm/fault_plan.hpp
   include/rondel/comm/faulty.hpp
   include/rondel/comm/fingerprint.hpp
   include/rondel/comm/forwarding.hpp

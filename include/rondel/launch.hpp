@@ -1,5 +1,5 @@
 #pragma once
-#include <rondel/comm/faulty.hpp>
+#include <rondel/comm/fault_plan.hpp>
 #include <rondel/comm/threads.hpp>
 #include <rondel/core/error.hpp>
 #include <rondel/core/seconds.hpp>

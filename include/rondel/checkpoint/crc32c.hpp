@@ -19,7 +19,7 @@ namespace detail {
 // tables[k][b] is the remainder of byte `b` followed by `k` zero bytes: slicing by 8, after
 // Kounavis and Berry, "A Systematic Approach to Building High Performance Software-Based CRC
 // Generators", 2005.
-[[nodiscard]] constexpr std::array<std::array<std::uint32_t, 256>, 8> make_crc32c_tables() {
+[[nodiscard]] inline std::array<std::array<std::uint32_t, 256>, 8> make_crc32c_tables() noexcept {
   std::array<std::array<std::uint32_t, 256>, 8> tables{};
   for (std::uint32_t byte = 0; byte < 256; ++byte) {
     std::uint32_t crc = byte;
@@ -35,14 +35,12 @@ namespace detail {
   return tables;
 }
 
-inline constexpr auto crc32c_tables = make_crc32c_tables();
-
 // Both advance the inverted checksum `crc` over `size` bytes.
 [[nodiscard]] inline std::uint32_t crc32c_by_tables(std::uint32_t crc, const std::byte* data,
                                                     std::size_t size) noexcept {
-  const auto& t = crc32c_tables;
+  static const auto t = make_crc32c_tables();  // a constant would cost each compilation more
   const auto at = [](std::size_t table, std::uint32_t value, int shift) {
-    return crc32c_tables[table][(value >> shift) & 0xffU];
+    return t[table][(value >> shift) & 0xffU];
   };
   if constexpr (std::endian::native == std::endian::little) {
     for (; size >= 8; data += 8, size -= 8) {

@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -82,7 +81,7 @@ class checkpoint_reader {
   }
 
   std::vector<std::unique_ptr<const safetensors_reader>> files_;
-  std::map<std::string, place, std::less<>> tensors_;
+  std::map<std::string_view, place> tensors_;  // by the names in the headers of the files
 };
 
 /// A folder of checkpoints, of which the newest complete one can always be found, whenever the

@@ -148,12 +148,12 @@ inline constexpr std::size_t manifest_tail = manifest_sum_field.size() + 8 + man
     out.world.push_back(
         {std::string(axis.at("axis").string()), axis.at("size").unsigned_integer()});
   }
-  std::set<std::string> names;
+  std::set<std::string_view> names;
   for (const json_value file : root.at("files").array()) {
     out.files.push_back(detail::parse_checkpoint_file(file));
-    if (!names.insert(out.files.back().name).second) {
-      throw invalid_data(concat(file.where(), " has the name ",
-                                detail::in_quotes(out.files.back().name), " again"));
+    const std::string_view name = file.at("name").string();
+    if (!names.insert(name).second) {
+      throw invalid_data(concat(file.where(), " has the name ", detail::in_quotes(name), " again"));
     }
   }
   for (const json_value entry : root.at("metadata").object()) {

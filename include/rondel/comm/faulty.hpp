@@ -1,65 +1,16 @@
 #pragma once
 #include <rondel/comm/concepts.hpp>
+#include <rondel/comm/fault_plan.hpp>
 #include <rondel/comm/wrapper.hpp>
-#include <rondel/core/error.hpp>
+#include <rondel/core/seconds.hpp>
+#include <rondel/core/sync.hpp>
+#include <rondel/core/text.hpp>
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
-#include <string>
-#include <thread>
 #include <utility>
 
 namespace rondel {
-
-/// What a rank does when its fault strikes.
-enum class fault_action : std::uint8_t {
-  /// Nothing.
-  none,
-  /// Comes `delay` late, on the stream of the operation.
-  delay,
-  /// Stays away from the operation, and goes on.
-  drop,
-  /// Throws `injected_fault`.
-  fail,
-  /// Throws `injected_death`: gone without a word to anybody.
-  die,
-};
-
-/// A fault to happen: what, on which rank, at which of its operations.
-struct fault_plan {
-  /// What happens.
-  fault_action action = fault_action::none;
-  /// Rank of the first wrapped communicator at which it does.
-  int rank = 0;
-  /// Index of the operation, from 0, counted over all communicators split from the first.
-  std::uint64_t operation = 0;
-  /// How late a delayed rank comes.
-  seconds delay{};
-  /// Upper bound of a random delay of every operation of every rank, on its stream; 0 for none.
-  seconds jitter{};
-  /// Seed of the random delays.
-  std::uint64_t seed = 0;
-};
-
-/// What `fault_action::fail` throws.
-class injected_fault : public error {
- public:
-  /// An injected fault with the sentence `message`.
-  explicit injected_fault(const std::string& message,
-                          source_location where = source_location::current())
-      : error(message, where) {}
-};
-
-/// What `fault_action::die` throws. `run` does not tell the other ranks of it, so they see what
-/// they would see of a process that is gone: nothing, until their deadline.
-class injected_death : public error {
- public:
-  /// An injected death with the sentence `message`.
-  explicit injected_death(const std::string& message,
-                          source_location where = source_location::current())
-      : error(message, where) {}
-};
 
 /// Lets operations come late, stay out or fail, as planned: for tests of what then happens.
 template <communicator C>
@@ -140,7 +91,7 @@ class faulty_communicator : public communicator_wrapper<faulty_communicator<C>, 
 
   static void sleep_on(stream_of<C>& stream, seconds time) {
     stream.launch({.name = "injected delay"}, [time](auto&&...) {
-      std::this_thread::sleep_for(std::chrono::duration<double>(time.value));
+      detail::sync::sleep_for(std::chrono::duration<double>(time.value));
     });
   }
 
