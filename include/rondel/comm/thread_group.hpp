@@ -95,28 +95,37 @@ class thread_group {
     thread_seat& own = seats[call.rank];
     thread_seat::place& shown = own.of(turn);
     const bool copied = in.is_copied();
-    if (copied && in.size != 0) std::memcpy(shown.copied.data(), in.data, in.size);
+    if (copied) shown.copy(in);
+    const thread_card mine{call.op, in.data, out, blocks};
     shown.card = {call.op, copied ? shown.copied.data() : in.data, out, blocks};
     shown.turn.store(turn, std::memory_order_seq_cst);
     world_->notify();
-    for (int peer = 0; peer < size(); ++peer) {
+    const auto each_peer = [&](const auto& f) {
+      for (int peer = 0; peer < size(); ++peer) {
+        if (peer != call.rank) f(peer);
+      }
+    };
+    each_peer([&](int peer) {
       await(call, peer,
             [&] { return seats[peer].of(turn).turn.load(std::memory_order_seq_cst) >= turn; });
-    }
-    if (copied) own.of(turn + 1).prefetch(in.size);
-    const auto peers = [&](auto r) -> const thread_card& { return seats[r].of(turn).card; };
-    for (int peer = 0; peer < size(); ++peer) {
-      if (peer != call.rank && !matches(peers(peer).op, call.op))
-        throw_mismatch(call, peer, peers(peer));
-    }
+    });
+    if (copied) own.of(turn + 1).prefetch(in);
+    // A rank reads its own memory, not the copy, whose cache lines are on their way to peers.
+    const auto peers = [&](auto r) -> const thread_card& {
+      if (std::cmp_equal(r, call.rank)) return mine;
+      return seats[r].of(turn).card;
+    };
+    each_peer([&](int peer) {
+      if (!matches(peers(peer).op, call.op)) throw_mismatch(call, peer, peers(peer));
+    });
     if (copied) return move(peers);
     moving(call, [&] { move(peers); });
     own.departed.store(turn, std::memory_order_seq_cst);
     world_->notify();
-    for (int peer = 0; peer < size(); ++peer) {
+    each_peer([&](int peer) {
       await(call, peer,
             [&] { return seats[peer].departed.load(std::memory_order_seq_cst) >= turn; });
-    }
+    });
   }
 
   // Moves all messages of a batch; returns when the last one, sent or received, is through.

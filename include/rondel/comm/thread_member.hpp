@@ -12,8 +12,9 @@
 
 namespace rondel::detail {
 
-// A rank's side of a communicator. Queued work shares it, so the communicator may be moved.
-struct thread_member {
+// A rank's side of a communicator. Queued work shares it, so the communicator may be moved. Each
+// call writes to it, so it keeps to cache lines of its own.
+struct alignas(128) thread_member {
   thread_member(std::shared_ptr<thread_group> g, int r, seconds t)
       : group(std::move(g)), rank(r), timeout(t), log(group->log(r)) {
     current.rank = r;
@@ -64,8 +65,10 @@ struct thread_member {
   sync::atomic<std::uint64_t> served{0};  // pieces of work done
 };
 
-// The current call of a member on its way through a stream. If the stream fails first and drops it,
-// the peers wait for nothing, so its end without having run is the world's failure.
+// The current call of a member on its way through a stream: a copy of it, or a reference where the
+// caller waits. If the stream fails first and drops it, the peers wait for nothing, so its end
+// without having run is the world's failure.
+template <class Call>
 class pending_call {
  public:
   // With `must_run` false, for devices that run nothing, its end means nothing.
@@ -116,7 +119,7 @@ class pending_call {
 
  private:
   thread_member* member_;
-  thread_call call_;
+  Call call_;
   flight_piece flight_;
   bool must_run_;
 };
@@ -124,7 +127,7 @@ class pending_call {
 // A pending call that outlives the communicator's own share of the member.
 struct queued_call {
   std::shared_ptr<thread_member> member;
-  pending_call call;
+  pending_call<thread_call> call;
 };
 
 }  // namespace rondel::detail

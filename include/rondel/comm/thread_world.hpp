@@ -141,12 +141,12 @@ class thread_world {
       if (ready()) return true;
       sync::pause();
     }
-    left.start();
     for (int i = 0; i < sync::yields; ++i) {
       if (ready()) return true;
       if (failed()) return ready();
       sync::yield();
     }
+    left.start();
     for (;;) {
       {
         const sleeper counted(sleepers_);

@@ -179,8 +179,9 @@ class thread_communicator {
   template <class T, block_sizes Blocks, class Op>
   void reduce_scatter(stream_type& s, device_span<const T> in, device_span<T> out, Blocks blocks,
                       const Op& op) {
-    meeting(s, detail::input_of(in.data(), in.size(), in.size()), out.data(),
-            reduces<T>(blocks.size(rank()), out.size_bytes()),
+    const auto shown =
+        detail::input_of(in.data(), in.size(), in.size()).for_peers_of(rank(), blocks, sizeof(T));
+    meeting(s, shown, out.data(), reduces<T>(blocks.size(rank()), out.size_bytes()),
             [=, me = rank(), reduce = detail::base_reduction(op)](const auto& peers) {
               const std::size_t begin = blocks.offset(me);
               detail::reduce_in_order<T>(begin, begin + blocks.size(me), blocks.ranks(), reduce,
@@ -196,18 +197,15 @@ class thread_communicator {
   template <class T, class Op>
   void all_reduce(stream_type& s, device_span<const T> in, device_span<T> out, const Op& op) {
     // Every rank reads all of a copy, and only its share of what is shown.
-    const bool copied = in.size_bytes() <= detail::thread_seat::copied_bytes / 2;
+    const bool copied = in.size_bytes() <= detail::thread_input::copied_bytes / 2;
     const detail::thread_input shown = detail::input_of(
         in.data(), in.size(), copied ? in.size() : detail::thread_input::not_agreed);
     const auto reduce = detail::base_reduction(op);
     if (copied) {
       meeting(s, shown, out.data(), reduces<T>(in.size(), out.size_bytes()),
               [=, ranks = size()](const auto& peers) {
-                detail::reduce_in_order<T>(0, in.size(), ranks, reduce, detail::inputs_of<T>(peers),
-                                           [&](std::size_t at, const T* block, std::size_t count) {
-                                             detail::copy_bytes(out.data() + at, block,
-                                                                count * sizeof(T), false);
-                                           });
+                detail::reduce_in_order_to<T>(out.data(), in.size(), ranks, reduce,
+                                              detail::inputs_of<T>(peers));
               });
       return;
     }
@@ -237,7 +235,8 @@ class thread_communicator {
     // Only sizes that are even are known to be the same on all ranks.
     const detail::thread_input shown =
         detail::input_of(in.data(), in.size(),
-                         in_blocks.layout() == 0 ? in.size() : detail::thread_input::not_agreed);
+                         in_blocks.layout() == 0 ? in.size() : detail::thread_input::not_agreed)
+            .for_peers_of(rank(), in_blocks, sizeof(T));
     meeting(
         s, shown, out.data(), copies(out.size_bytes()),
         [=, me = rank(), group = member_->group.get()](const auto& peers) {
@@ -290,9 +289,9 @@ class thread_communicator {
   template <class Body>
   void enqueue(stream_type& s, work cost, Body body) {
     cost.name = to_string(member_->current.op.kind);
-    detail::pending_call pending(*member_, runs_kernels<Device>);
     const std::uint64_t ticket = member_->tickets++;
     if (runs_in_launch(s)) {
+      detail::pending_call<detail::thread_call&> pending(*member_, runs_kernels<Device>);
       s.launch(cost, [&] {
         pending.run(ticket, body);
         // Nobody waits for this: later calls come from the thread that is in this one.
@@ -300,7 +299,7 @@ class thread_communicator {
       });
       return;
     }
-    s.launch(cost, [queued = detail::queued_call{member_, std::move(pending)}, ticket,
+    s.launch(cost, [queued = detail::queued_call{member_, {*member_, runs_kernels<Device>}}, ticket,
                     run = std::move(body)]() mutable {
       queued.call.run(ticket, run);
       queued.member->served.store(ticket + 1, std::memory_order_seq_cst);

@@ -8,8 +8,9 @@
 
 namespace rondel::detail {
 
-// What a device holds and has launched. Its buffers share it, because they may outlive it.
-class device_account {
+// What a device holds and has launched. Its buffers share it, because they may outlive it. Each
+// launch writes to it, so it keeps to cache lines of its own.
+class alignas(128) device_account {
  public:
   device_account(int rank, std::uint64_t limit) noexcept : rank_(rank), limit_(limit) {}
 

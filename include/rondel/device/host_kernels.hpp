@@ -52,6 +52,23 @@ void reduce_in_order(std::size_t begin, std::size_t end, int ranks, const Op& op
   }
 }
 
+// The same from the beginning into `out`, which may be one of the inputs.
+template <class T, class Op, class In>
+void reduce_in_order_to(T* out, std::size_t count, int ranks, const Op& op, const In& in) {
+  if constexpr (std::same_as<accumulator_t<Op, T>, T> && !has_finish<Op>) {
+    if (ranks == 2 && in(0) != out && in(1) != out) {
+      const T* const x0 = in(0);
+      const T* const x1 = in(1);
+      for (std::size_t i = 0; i < count; ++i) out[i] = op(x0[i], x1[i]);
+      return;
+    }
+  }
+  reduce_in_order<T>(0, count, ranks, op, in,
+                     [&](std::size_t at, const T* block, std::size_t size) {
+                       std::copy_n(block, size, out + at);
+                     });
+}
+
 // The kernels of every device whose streams take a plain callable.
 template <class Stream>
 struct callable_kernels {
