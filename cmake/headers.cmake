@@ -62,6 +62,7 @@ set(RONDEL_HEADERS
   include/rondel/device/host_kernels.hpp
   include/rondel/device/host_stream.hpp
   include/rondel/device/sim.hpp
+  include/rondel/device/stream_listener.hpp
   include/rondel/device/task_queue.hpp
   include/rondel/launch.hpp
   include/rondel/rondel.hpp
@@ -78,4 +79,14 @@ set(RONDEL_HEADERS
   include/rondel/trace/svg_layout.hpp
   include/rondel/trace/svg_names.hpp
   include/rondel/trace/timeline.hpp
+)
+
+# The CUDA component: the host side needs the toolkit's headers, a .cuh its compiler.
+set(RONDEL_CUDA_HEADERS
+  include/rondel/cuda.hpp
+  include/rondel/device/cuda.hpp
+  include/rondel/device/cuda_check.hpp
+  include/rondel/device/cuda_pool.hpp
+  include/rondel/device/cuda_stream.hpp
+  include/rondel/device/cuda_wait.hpp
 )
