@@ -2,6 +2,8 @@
 // `cuda_device` over the fake runtime as the conformance suites want it.
 #include <rondel/device/cuda.hpp>
 
+#include "host_data.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,6 +24,18 @@ void run_on_host(cudaStream_t stream, F f) {
   rondel::detail::check_cuda(cudaLaunchHostFunc(stream, call, owned.get()), "cudaLaunchHostFunc");
   (void)owned.release();
 }
+
+template <>
+struct host_work<rondel::cuda_stream> {
+  template <class F>
+  static void run(rondel::cuda_stream& stream, F f) {
+    stream.launch({.name = "test"}, [&](cudaStream_t s) { run_on_host(s, std::move(f)); });
+  }
+  template <class T>
+  [[nodiscard]] static T* memory(T* device_address) {
+    return fake_cuda::memory(device_address);
+  }
+};
 
 struct cuda_engine {
   using device_type = rondel::cuda_device;

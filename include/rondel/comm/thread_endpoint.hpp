@@ -5,6 +5,7 @@
 #include <rondel/core/error.hpp>
 #include <rondel/core/operation.hpp>
 #include <rondel/core/seconds.hpp>
+#include <rondel/core/work.hpp>
 #include <rondel/trace/flight_recorder.hpp>
 
 #include <algorithm>
@@ -145,6 +146,19 @@ class thread_endpoint {
                                     " is not a rank of a communicator of ", size()));
     }
     return peer;
+  }
+
+  /// What this rank does to deliver `bytes`.
+  [[nodiscard]] static work copies(std::size_t bytes) noexcept {
+    return {.bytes_read = bytes, .bytes_written = bytes};
+  }
+  /// What it does to reduce `count` elements of every rank and store `written` bytes of results.
+  template <class T>
+  [[nodiscard]] work reduces(std::size_t count, std::size_t written) const noexcept {
+    const auto ranks = static_cast<std::size_t>(size());
+    return {.flops = static_cast<double>(count * (ranks - 1)),
+            .bytes_read = count * ranks * sizeof(T),
+            .bytes_written = written};
   }
 
   /// This rank's side, which queued work shares.

@@ -208,19 +208,6 @@ class thread_communicator : public thread_endpoint {
  private:
   friend class thread_batch<Device>;
 
-  // What this rank does to deliver `bytes`, or to reduce `count` elements of every rank and store
-  // `written` bytes of results.
-  [[nodiscard]] static work copies(std::size_t bytes) noexcept {
-    return {.bytes_read = bytes, .bytes_written = bytes};
-  }
-  template <class T>
-  [[nodiscard]] work reduces(std::size_t count, std::size_t written) const noexcept {
-    const auto ranks = static_cast<std::size_t>(size());
-    return {.flops = static_cast<double>(count * (ranks - 1)),
-            .bytes_read = count * ranks * sizeof(T),
-            .bytes_written = written};
-  }
-
   // Queues `body(group, call)`, as one piece of work that runs when all earlier ones of this
   // communicator have, whatever streams those are on.
   template <class Body>
@@ -269,7 +256,9 @@ class thread_communicator : public thread_endpoint {
     enqueue(s, copies(bytes),
             [out = std::move(sends), in = std::move(recvs)](detail::thread_group& group,
                                                             detail::thread_call& call) mutable {
-              group.exchange(call, out, in);
+              group.exchange(call, out, in, [](void* to, const void* from, std::size_t size, int) {
+                detail::sync::copy(to, from, size);
+              });
             });
   }
 

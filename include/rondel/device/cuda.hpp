@@ -126,9 +126,15 @@ class cuda_device {
     }
   }
 
-  /// The user's own `stream`, of this device, which must outlive what is made here and is never
-  /// destroyed by it.
+  /// The user's own `stream`, which must outlive what is made here and is never destroyed by it.
+  /// Throws `invalid_argument` if it is another device's.
   [[nodiscard]] cuda_stream adopt(cudaStream_t stream, const char* = "stream") {
+    int owner = -1;
+    detail::check_cuda(cudaStreamGetDevice(stream, &owner), "cudaStreamGetDevice", ordinal());
+    if (owner != ordinal()) {
+      throw invalid_argument(
+          concat("cuda_device::adopt: the stream is of CUDA device ", owner, ", not ", ordinal()));
+    }
     return {account_, ordinal(), stream, false, options_.listener};
   }
 
@@ -153,6 +159,13 @@ class cuda_device {
   [[nodiscard]] int ordinal() const noexcept { return options_.ordinal; }
   /// How it was set up.
   [[nodiscard]] const cuda_options& options() const noexcept { return options_; }
+
+  /// Lets kernels and copies of the CUDA device `peer` use the memory of this device. Returns
+  /// whether the two can reach each other; where not, only `cuda_stream::copy` moves bytes between
+  /// them. Once per pair; communicators do it for their ranks. Throws `device_error`.
+  bool open_to(int peer) { return pool_->open_to(peer); }
+  /// Where its memory comes from, which peers may keep.
+  [[nodiscard]] const std::shared_ptr<detail::cuda_pool>& pool() const noexcept { return pool_; }
 
  private:
   [[nodiscard]] static cuda_options checked(const cuda_options& options) {

@@ -4,6 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include <cuda_runtime_api.h>
 
@@ -72,12 +74,43 @@ class cuda_pool {
     check_cuda(code, "cudaFreeAsync of an earlier buffer", ordinal_);
   }
 
+  // Lets device `peer` reach the memory of this pool, and of whatever else the process allocates
+  // on the pool's device. Returns whether the two devices can do that at all.
+  [[nodiscard]] bool open_to(int peer) {
+    if (peer == ordinal_) return true;
+    const sync::lock_guard lock(mutex_);
+    for (const auto& [ordinal, reachable] : peers_) {
+      if (ordinal == peer) return reachable;
+    }
+    int reachable = 0;
+    check_cuda(cudaDeviceCanAccessPeer(&reachable, peer, ordinal_), "cudaDeviceCanAccessPeer",
+               peer);
+    if (reachable != 0) {
+      cudaMemAccessDesc access = {};
+      access.location.type = cudaMemLocationTypeDevice;
+      access.location.id = peer;
+      access.flags = cudaMemAccessFlagsProtReadWrite;
+      check_cuda(cudaMemPoolSetAccess(handle_, &access, 1), "cudaMemPoolSetAccess", ordinal_);
+      const device_guard guard(peer);
+      const cudaError_t code = cudaDeviceEnablePeerAccess(ordinal_, 0);
+      if (code == cudaErrorPeerAccessAlreadyEnabled) {
+        (void)cudaGetLastError();
+      } else {
+        check_cuda(code, "cudaDeviceEnablePeerAccess", peer);
+      }
+    }
+    peers_.emplace_back(peer, reachable != 0);
+    return reachable != 0;
+  }
+
   [[nodiscard]] cudaMemPool_t native() const noexcept { return handle_; }
 
  private:
   int ordinal_;
   cudaMemPool_t handle_ = nullptr;
   sync::atomic<cudaError_t> failed_{cudaSuccess};
+  sync::mutex mutex_;
+  std::vector<std::pair<int, bool>> peers_;  // and whether they reach this device
 };
 
 }  // namespace rondel::detail

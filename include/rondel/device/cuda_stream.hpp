@@ -186,7 +186,14 @@ class cuda_stream {
     ~state() {
       if (!owns) return;
       try {
-        if (listener != nullptr && std::uncaught_exceptions() > exceptions) listener->unwinding();
+        if (listener != nullptr && std::uncaught_exceptions() > exceptions) {
+          // Work that needs no peer is done within this time, and then there is nobody to wake.
+          for (int i = 0; i < 100 && cudaStreamQuery(handle) == cudaErrorNotReady; ++i) {
+            detail::sync::sleep_for(std::chrono::milliseconds(1));
+          }
+          if (cudaStreamQuery(handle) == cudaErrorNotReady) listener->unwinding();
+          detail::forget_not_ready();
+        }
         (void)drain();
       } catch (...) {  // a watcher has ended the wait: the runtime finishes the queue by itself
       }

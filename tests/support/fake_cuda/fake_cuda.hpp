@@ -68,10 +68,10 @@ void launch(cudaStream_t stream, std::function<void()> kernel,
             const std::vector<memory_use>& accesses);
 
 // Where device memory lies on this host. Only for work that runs on a stream.
-[[nodiscard]] void* memory(const void* device_address);
+[[nodiscard]] void* find_memory(const void* device_address);
 template <class T>
 [[nodiscard]] T* memory(T* device_address) {
-  return static_cast<T*>(memory(static_cast<const void*>(device_address)));
+  return static_cast<T*>(find_memory(device_address));
 }
 
 }  // namespace fake_cuda

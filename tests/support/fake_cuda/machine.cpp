@@ -269,7 +269,7 @@ std::map<std::string, int> runtime::calls() const {
   return m.calls;
 }
 
-void* memory(const void* device_address) {
+void* find_memory(const void* device_address) {
   machine& m = machine::get();
   const std::lock_guard lock(m.mutex);
   if (!this_thread().in_work) {
