@@ -18,6 +18,13 @@
 
 namespace rondel::detail {
 
+// Brings a message from its sender's memory to its receiver's.
+struct carry_on_host {
+  void operator()(void* to, const void* from, std::size_t size, int) const noexcept {
+    sync::copy(to, from, size);
+  }
+};
+
 // The ranks of one communicator in one process, and how they meet.
 //
 // A collective is a meeting: each rank shows what it calls and where its memory lies, waits for
@@ -132,9 +139,9 @@ class thread_group {
 
   // Moves all messages of a batch, those that come in by `carry(to, from, size, peer)`; returns
   // when the last one, sent or received, is through.
-  template <class Carry>
+  template <class Carry = carry_on_host>
   void exchange(thread_call& call, std::vector<thread_message>& sends,
-                std::vector<thread_message>& recvs, const Carry& carry) {
+                std::vector<thread_message>& recvs, const Carry& carry = {}) {
     std::vector<bool> stalled(ranks_.size());
     const auto done = [&] {
       bool any_left = false;

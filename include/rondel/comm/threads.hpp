@@ -256,9 +256,7 @@ class thread_communicator : public thread_endpoint {
     enqueue(s, copies(bytes),
             [out = std::move(sends), in = std::move(recvs)](detail::thread_group& group,
                                                             detail::thread_call& call) mutable {
-              group.exchange(call, out, in, [](void* to, const void* from, std::size_t size, int) {
-                detail::sync::copy(to, from, size);
-              });
+              group.exchange(call, out, in);
             });
   }
 
