@@ -4,6 +4,8 @@
 #include <rondel/device/cuda_check.hpp>
 #include <rondel/device/cuda_pool.hpp>
 #include <rondel/device/cuda_stream.hpp>
+#include <rondel/device/cuda_timeline.hpp>
+#include <rondel/trace/timeline.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +25,9 @@ struct cuda_options {
   std::uint64_t memory_limit = std::numeric_limits<std::uint64_t>::max();
   /// Rank that owns the device, for errors and timelines; -1 where it has none.
   int rank = -1;
+  /// Where its streams record what they run, by events around each launch; null to record nothing.
+  /// Must outlive the device. A stream that a CUDA graph captures must not record.
+  timeline* recorder = nullptr;
   /// Told when a stream fails or its driver unwinds; may be null. Must outlive the streams.
   stream_listener* listener = nullptr;
 };
@@ -109,17 +114,21 @@ class cuda_device {
   explicit cuda_device(cuda_options options = {})
       : options_(checked(options)),
         account_(std::make_shared<detail::device_account>(options.rank, options.memory_limit)),
-        pool_(std::make_shared<detail::cuda_pool>(options.ordinal)) {}
+        pool_(std::make_shared<detail::cuda_pool>(options.ordinal)) {
+    if (options.recorder != nullptr) {
+      clock_ = std::make_shared<detail::cuda_clock>(*options.recorder, options.ordinal);
+    }
+  }
 
   /// A stream that synchronises with no other; `name` is its lane in the timeline.
-  [[nodiscard]] cuda_stream make_stream(const char* = "stream") {
+  [[nodiscard]] cuda_stream make_stream(const char* name = "stream") {
     pool_->throw_if_failed();
     const detail::device_guard guard(ordinal());
     cudaStream_t handle = nullptr;
     detail::check_cuda(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking),
                        "cudaStreamCreateWithFlags", ordinal());
     try {
-      return {account_, ordinal(), handle, true, options_.listener};
+      return {account_, ordinal(), handle, true, make_lane(name), options_.listener};
     } catch (...) {
       (void)cudaStreamDestroy(handle);
       throw;
@@ -128,14 +137,14 @@ class cuda_device {
 
   /// The user's own `stream`, which must outlive what is made here and is never destroyed by it.
   /// Throws `invalid_argument` if it is another device's.
-  [[nodiscard]] cuda_stream adopt(cudaStream_t stream, const char* = "stream") {
+  [[nodiscard]] cuda_stream adopt(cudaStream_t stream, const char* name = "stream") {
     int owner = -1;
     detail::check_cuda(cudaStreamGetDevice(stream, &owner), "cudaStreamGetDevice", ordinal());
     if (owner != ordinal()) {
       throw invalid_argument(
           concat("cuda_device::adopt: the stream is of CUDA device ", owner, ", not ", ordinal()));
     }
-    return {account_, ordinal(), stream, false, options_.listener};
+    return {account_, ordinal(), stream, false, make_lane(name), options_.listener};
   }
 
   /// An event that was never recorded.
@@ -168,6 +177,10 @@ class cuda_device {
   [[nodiscard]] const std::shared_ptr<detail::cuda_pool>& pool() const noexcept { return pool_; }
 
  private:
+  [[nodiscard]] std::unique_ptr<detail::cuda_lane> make_lane(const char* name) const {
+    if (clock_ == nullptr) return nullptr;
+    return std::make_unique<detail::cuda_lane>(clock_, ordinal(), rank(), name);
+  }
   [[nodiscard]] static cuda_options checked(const cuda_options& options) {
     int count = 0;
     detail::check_cuda(cudaGetDeviceCount(&count), "cudaGetDeviceCount", -1);
@@ -181,6 +194,7 @@ class cuda_device {
   cuda_options options_;
   std::shared_ptr<detail::device_account> account_;
   std::shared_ptr<detail::cuda_pool> pool_;
+  std::shared_ptr<detail::cuda_clock> clock_;  // null where nothing is recorded
 };
 
 static_assert(buffer<cuda_buffer>);

@@ -1,6 +1,9 @@
 #pragma once
 #include <rondel/core/error.hpp>
 
+#include <string>
+#include <string_view>
+
 #include <cuda_runtime_api.h>
 
 namespace rondel::detail {

@@ -51,7 +51,7 @@ class cuda_pool {
     return data;
   }
 
-  // A failure is kept for the next call that can throw.
+  // A failure is noted.
   void free(cudaStream_t stream, void* data) noexcept {
     cudaError_t code = cudaSuccess;
     try {
@@ -62,16 +62,20 @@ class cuda_pool {
     } catch (...) {
       code = cudaErrorUnknown;
     }
+    note(code);
+  }
+
+  // Keeps the first failure of a destructor.
+  void note(cudaError_t code) noexcept {
     if (code == cudaSuccess) return;
     (void)cudaGetLastError();
     cudaError_t none = cudaSuccess;
     (void)failed_.compare_exchange_strong(none, code);
   }
 
-  // Throws what a destructor could not.
+  // Throws it.
   void throw_if_failed() {
-    const cudaError_t code = failed_.exchange(cudaSuccess);
-    check_cuda(code, "cudaFreeAsync of an earlier buffer", ordinal_);
+    check_cuda(failed_.exchange(cudaSuccess), "freeing an earlier buffer", ordinal_);
   }
 
   // Lets device `peer` reach the memory of this pool, and of whatever else the process allocates

@@ -4,6 +4,8 @@
 #include <rondel/device/accounts.hpp>
 #include <rondel/device/concepts.hpp>
 #include <rondel/device/cuda_check.hpp>
+#include <rondel/device/cuda_nvtx.hpp>
+#include <rondel/device/cuda_timeline.hpp>
 #include <rondel/device/cuda_wait.hpp>
 #include <rondel/device/stream_listener.hpp>
 
@@ -90,8 +92,9 @@ class cuda_stream {
   /// Made by `cuda_device::make_stream` and `cuda_device::adopt`. Takes `handle`, of the device
   /// `ordinal`, and destroys it in the end if it `owns` it.
   cuda_stream(std::shared_ptr<detail::device_account> account, int ordinal, cudaStream_t handle,
-              bool owns, stream_listener* listener)
-      : state_(std::make_unique<state>(std::move(account), ordinal, handle, owns, listener)) {}
+              bool owns, std::unique_ptr<detail::cuda_lane> lane, stream_listener* listener)
+      : state_(std::make_unique<state>(std::move(account), ordinal, handle, owns, std::move(lane),
+                                       listener)) {}
 
   cuda_stream(cuda_stream&&) noexcept = default;
   cuda_stream& operator=(cuda_stream&&) noexcept = default;
@@ -105,6 +108,8 @@ class cuda_stream {
     state_->throw_if_failed();
     state_->account->launched(w);
     state_->issue([&] {
+      const detail::nvtx_range range(w.name);
+      const detail::recorded_launch record(state_->lane.get(), w, state_->handle);
       (void)cudaGetLastError();
       std::forward<F>(f)(state_->handle);
       detail::check_cuda(cudaGetLastError(), w.name, state_->ordinal);
@@ -164,7 +169,10 @@ class cuda_stream {
   void synchronize() {
     const cudaError_t code = state_->drain();
     state_->throw_if_failed();
-    state_->issue([&] { detail::check_cuda(code, "cudaStreamQuery", state_->ordinal); });
+    state_->issue([&] {
+      detail::check_cuda(code, "cudaStreamQuery", state_->ordinal);
+      if (state_->lane != nullptr) state_->lane->read();
+    });
   }
 
   /// While the host waits for this stream, or for an event that is recorded on it from now on, it
@@ -179,8 +187,13 @@ class cuda_stream {
  private:
   struct state {
     state(std::shared_ptr<detail::device_account> a, int device, cudaStream_t h, bool own,
-          stream_listener* l)
-        : account(std::move(a)), ordinal(device), handle(h), owns(own), listener(l) {}
+          std::unique_ptr<detail::cuda_lane> r, stream_listener* l)
+        : account(std::move(a)),
+          ordinal(device),
+          handle(h),
+          owns(own),
+          lane(std::move(r)),
+          listener(l) {}
     state(const state&) = delete;
     state& operator=(const state&) = delete;
     ~state() {
@@ -195,6 +208,7 @@ class cuda_stream {
           detail::forget_not_ready();
         }
         (void)drain();
+        if (lane != nullptr) lane->read();
       } catch (...) {  // a watcher has ended the wait: the runtime finishes the queue by itself
       }
       if (cudaStreamDestroy(handle) != cudaSuccess) (void)cudaGetLastError();
@@ -227,6 +241,7 @@ class cuda_stream {
     int ordinal;
     cudaStream_t handle;
     bool owns;
+    std::unique_ptr<detail::cuda_lane> lane;  // null where nothing is recorded
     stream_listener* listener;
     int exceptions = std::uncaught_exceptions();  // more of them destroy the stream: it unwinds
     std::exception_ptr failure;

@@ -103,33 +103,35 @@ void move_bytes(void* to, const void* from, std::size_t bytes) {
 }
 
 // The pinned block that holds `p`, or null.
-void* pinned_block(machine& m, const void* p) {
-  auto next = m.pinned.upper_bound(const_cast<void*>(p));
-  return next == m.pinned.begin() ? nullptr : std::prev(next)->first;
+std::shared_ptr<pinned_block> find_pinned(const machine& m, const void* p) {
+  auto next = m.pinned.upper_bound(p);
+  if (next == m.pinned.begin()) return nullptr;
+  --next;
+  const auto offset = number(p) - number(next->first);
+  return offset < next->second->storage.size() ? next->second : nullptr;
 }
 
 cudaError_t copy(call& c, stream* s, void* to, const void* from, std::size_t bytes,
                  const char* name) {
+  if (bytes == 0) return c.done(cudaSuccess);
   c.next(*s);
-  std::vector<void*> blocks;
+  std::vector<std::shared_ptr<pinned_block>> blocks;
   for (const memory_use& a : {memory_use{to, bytes, true}, memory_use{from, bytes, false}}) {
     if (machine::is_device_address(a.data)) {
       c->touch(*s, a, name);
-    } else if (void* const block = pinned_block(*c.operator->(), a.data)) {
-      ++c->pinned[block];
-      blocks.push_back(block);
+    } else if (auto block = find_pinned(*c.operator->(), a.data)) {
+      ++block->uses;
+      blocks.push_back(std::move(block));
     }
   }
-  operation op;
-  op.run = [=] {
-    move_bytes(to, from, bytes);
-    machine& m = machine::get();
-    const std::lock_guard lock(m.mutex);
-    for (void* const block : blocks) {
-      if (m.pinned.contains(block)) --m.pinned[block];
-    }
-  };
-  c->push(*s, std::move(op));
+  c->push(*s, {.run =
+                   [=] {
+                     move_bytes(to, from, bytes);
+                     const std::lock_guard lock(machine::get().mutex);
+                     for (const auto& block : blocks) --block->uses;
+                   },
+               .wait_for = nullptr,
+               .pass = nullptr});
   return c.done(cudaSuccess);
 }
 
@@ -516,19 +518,18 @@ cudaError_t cudaFreeAsync(void* data, cudaStream_t handle) {
 cudaError_t cudaHostAlloc(void** out, std::size_t bytes, unsigned) {
   call c("cudaHostAlloc");
   if (c.failed(current())) return c.result();
-  *out = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-  if (*out == nullptr) return c.done(cudaErrorMemoryAllocation);
-  c->pinned[*out] = 0;
+  auto block = std::make_shared<pinned_block>(bytes);
+  *out = block->storage.data();
+  c->pinned[*out] = std::move(block);
   return c.done(cudaSuccess);
 }
 cudaError_t cudaFreeHost(void* data) {
   call c("cudaFreeHost");
   const auto found = c->pinned.find(data);
   if (found == c->pinned.end()) return c.misuse("no such memory", cudaErrorInvalidValue);
-  if (found->second != 0) c->problem("cudaFreeHost: queued work still uses the memory");
+  if (found->second->uses != 0) c->problem("cudaFreeHost: queued work still uses the memory");
   (void)c.failed(current());
   c->pinned.erase(found);
-  std::free(data);
   return c.result();
 }
 

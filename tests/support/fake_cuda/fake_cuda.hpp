@@ -36,7 +36,7 @@ class runtime {
   explicit runtime(const options& o = {});
   runtime(const runtime&) = delete;
   runtime& operator=(const runtime&) = delete;
-  // Fails the test on what `finish` returns, unless that was asked for.
+  // Ends the process if `finish` would return anything: nobody has looked.
   ~runtime();
 
   // The misuse seen so far.

@@ -82,6 +82,13 @@ struct allocation {
   std::vector<use> uses;
 };
 
+// Freed when neither the user nor queued work holds it.
+struct pinned_block {
+  explicit pinned_block(std::size_t bytes) : storage(bytes) {}
+  std::vector<std::byte> storage;
+  int uses = 0;  // by queued work
+};
+
 struct device {
   cudaError_t failure = cudaSuccess;
   std::size_t used = 0;
@@ -125,7 +132,7 @@ class machine {
   std::map<std::uint64_t, event> events;
   std::map<std::uint64_t, pool> pools;
   std::map<std::uintptr_t, allocation> allocations;
-  std::map<void*, int> pinned;  // and how many queued operations use it
+  std::map<const void*, std::shared_ptr<pinned_block>> pinned;
   std::vector<std::uintptr_t> next_address;
   std::map<std::string, int> calls;
   std::map<std::string, std::pair<int, cudaError_t>> injected;  // the number of the call that fails
