@@ -32,6 +32,7 @@ set(RONDEL_HEADERS
   include/rondel/comm/stream_copy.hpp
   include/rondel/comm/thread_batch.hpp
   include/rondel/comm/thread_call.hpp
+  include/rondel/comm/thread_endpoint.hpp
   include/rondel/comm/thread_group.hpp
   include/rondel/comm/thread_member.hpp
   include/rondel/comm/thread_seat.hpp
@@ -43,6 +44,7 @@ set(RONDEL_HEADERS
   include/rondel/core/error.hpp
   include/rondel/core/file.hpp
   include/rondel/core/float16.hpp
+  include/rondel/core/host_device.hpp
   include/rondel/core/json.hpp
   include/rondel/core/json_parser.hpp
   include/rondel/core/operation.hpp
@@ -55,14 +57,18 @@ set(RONDEL_HEADERS
   include/rondel/core/version.hpp
   include/rondel/core/work.hpp
   include/rondel/device/accounts.hpp
+  include/rondel/device/adam.hpp
   include/rondel/device/array.hpp
   include/rondel/device/concepts.hpp
   include/rondel/device/dlpack.hpp
   include/rondel/device/dlpack_abi.hpp
   include/rondel/device/host.hpp
   include/rondel/device/host_kernels.hpp
+  include/rondel/device/host_moves.hpp
   include/rondel/device/host_stream.hpp
   include/rondel/device/sim.hpp
+  include/rondel/device/stream_listener.hpp
+  include/rondel/device/strided.hpp
   include/rondel/device/task_queue.hpp
   include/rondel/launch.hpp
   include/rondel/rondel.hpp
@@ -79,4 +85,23 @@ set(RONDEL_HEADERS
   include/rondel/trace/svg_layout.hpp
   include/rondel/trace/svg_names.hpp
   include/rondel/trace/timeline.hpp
+)
+
+# The CUDA component: the host side needs the toolkit's headers, a .cuh its compiler.
+set(RONDEL_CUDA_HEADERS
+  include/rondel/comm/cuda_port.hpp
+  include/rondel/comm/cuda_threads.hpp
+  include/rondel/cuda.hpp
+  include/rondel/device/cuda.hpp
+  include/rondel/device/cuda_check.hpp
+  include/rondel/device/cuda_host_buffer.hpp
+  include/rondel/device/cuda_kernels.cuh
+  include/rondel/device/cuda_launch.cuh
+  include/rondel/device/cuda_moves.cuh
+  include/rondel/device/cuda_nvtx.hpp
+  include/rondel/device/cuda_pool.hpp
+  include/rondel/device/cuda_reduce.cuh
+  include/rondel/device/cuda_stream.hpp
+  include/rondel/device/cuda_timeline.hpp
+  include/rondel/device/cuda_wait.hpp
 )

@@ -33,8 +33,11 @@ using rondel::device_span;
 using test::bits;
 using test::download;
 using test::keep_first;
-using test::uploaded;
 using test::user_min;
+
+// Elements on the device of a communicator.
+template <class T, class C>
+using uploaded = test::uploaded<T, typename C::device_type>;
 
 // Small whole numbers: their sums over a few ranks are exact in every element type.
 template <class T>
@@ -87,7 +90,7 @@ inline std::vector<std::size_t> uneven_sizes(int ranks, std::size_t scale) {
 inline constexpr std::size_t counts[] = {0, 1, 2, 3, 7, 64, 1000, 4099};
 
 template <class T, class Op, class C>
-void all_reduce_of(C& comm, rondel::host_stream& stream, const Op& op) {
+void all_reduce_of(C& comm, rondel::stream_of<C>& stream, const Op& op) {
   for (const std::size_t count : counts) {
     INFO("all_reduce of ", std::string(rondel::to_string(rondel::dtype_of<T>)), " x ", count,
          " on rank ", comm.rank(), " of ", comm.size());
@@ -95,8 +98,8 @@ void all_reduce_of(C& comm, rondel::host_stream& stream, const Op& op) {
     for (std::size_t i = 0; i < count; ++i) {
       expected[i] = reduced<T>(op, comm.size(), [&](int r) { return value<T>(r, i); });
     }
-    uploaded<T> in(comm.device(), stream, values<T>(comm.rank(), count));
-    uploaded<T> out(comm.device(), stream, std::vector<T>(count));
+    uploaded<T, C> in(comm.device(), stream, values<T>(comm.rank(), count));
+    uploaded<T, C> out(comm.device(), stream, std::vector<T>(count));
     rondel::all_reduce(comm, stream, in.span(), out.span(), op);
     CHECK(bits(download(stream, out.span())) == bits(expected));
     CHECK(bits(download(stream, in.span())) == bits(values<T>(comm.rank(), count)));
@@ -106,7 +109,7 @@ void all_reduce_of(C& comm, rondel::host_stream& stream, const Op& op) {
 }
 
 template <class T, class Op, class C>
-void reduce_scatter_of(C& comm, rondel::host_stream& stream, const Op& op) {
+void reduce_scatter_of(C& comm, rondel::stream_of<C>& stream, const Op& op) {
   const int rank = comm.rank();
   const auto check = [&](const auto& blocks, const auto& call) {
     const std::size_t begin = blocks.offset(rank);
@@ -114,8 +117,8 @@ void reduce_scatter_of(C& comm, rondel::host_stream& stream, const Op& op) {
     for (std::size_t i = 0; i < expected.size(); ++i) {
       expected[i] = reduced<T>(op, comm.size(), [&](int r) { return value<T>(r, begin + i); });
     }
-    uploaded<T> in(comm.device(), stream, values<T>(rank, blocks.total()));
-    uploaded<T> out(comm.device(), stream, std::vector<T>(expected.size()));
+    uploaded<T, C> in(comm.device(), stream, values<T>(rank, blocks.total()));
+    uploaded<T, C> out(comm.device(), stream, std::vector<T>(expected.size()));
     call(in.span(), out.span());
     CHECK(bits(download(stream, out.span())) == bits(expected));
     CHECK(bits(download(stream, in.span())) == bits(values<T>(rank, blocks.total())));
@@ -141,7 +144,7 @@ void reduce_scatter_of(C& comm, rondel::host_stream& stream, const Op& op) {
 }
 
 template <class T, class C>
-void moves_of(C& comm, rondel::host_stream& stream) {
+void moves_of(C& comm, rondel::stream_of<C>& stream) {
   const int rank = comm.rank();
   const int size = comm.size();
   auto& device = comm.device();
@@ -162,36 +165,36 @@ void moves_of(C& comm, rondel::host_stream& stream) {
         return out;
       };
       {
-        uploaded<T> in(device, stream, own);
-        uploaded<T> out(device, stream, std::vector<T>(blocks.total()));
+        uploaded<T, C> in(device, stream, own);
+        uploaded<T, C> out(device, stream, std::vector<T>(blocks.total()));
         if (even)
           rondel::all_gather(comm, stream, in.span(), out.span());
         else
           rondel::all_gather_v(comm, stream, in.span(), out.span(), blocks);
         CHECK(bits(download(stream, out.span())) == bits(everything));
-        uploaded<T> both(device, stream, in_place());
+        uploaded<T, C> both(device, stream, in_place());
         rondel::all_gather_v(comm, stream, both.span().subspan(blocks.offset(rank), own.size()),
                              both.span(), blocks);
         CHECK(bits(download(stream, both.span())) == bits(everything));
       }
       for (int root = 0; root < size; ++root) {
-        uploaded<T> in(device, stream, own);
-        uploaded<T> out(device, stream, std::vector<T>(rank == root ? blocks.total() : 0));
+        uploaded<T, C> in(device, stream, own);
+        uploaded<T, C> out(device, stream, std::vector<T>(rank == root ? blocks.total() : 0));
         if (even)
           rondel::gather(comm, stream, in.span(), out.span(), root);
         else
           rondel::gather_v(comm, stream, in.span(), out.span(), blocks, root);
         if (rank == root) CHECK(bits(download(stream, out.span())) == bits(everything));
 
-        uploaded<T> whole(device, stream, rank == root ? everything : std::vector<T>{});
-        uploaded<T> part(device, stream, std::vector<T>(own.size()));
+        uploaded<T, C> whole(device, stream, rank == root ? everything : std::vector<T>{});
+        uploaded<T, C> part(device, stream, std::vector<T>(own.size()));
         if (even)
           rondel::scatter(comm, stream, whole.span(), part.span(), root);
         else
           rondel::scatter_v(comm, stream, whole.span(), part.span(), blocks, root);
         CHECK(bits(download(stream, part.span())) == bits(own));
 
-        uploaded<T> x(device, stream, values<T>(rank, count));
+        uploaded<T, C> x(device, stream, values<T>(rank, count));
         rondel::broadcast(comm, stream, x.span(), root);
         CHECK(bits(download(stream, x.span())) == bits(values<T>(root, count)));
       }
@@ -213,8 +216,8 @@ void moves_of(C& comm, rondel::host_stream& stream) {
         for (std::size_t i = 0; i < in_sizes.back(); ++i) in.push_back(letter(rank, r, i));
         for (std::size_t i = 0; i < out_sizes.back(); ++i) expected.push_back(letter(r, rank, i));
       }
-      uploaded<T> from(device, stream, in);
-      uploaded<T> to(device, stream, std::vector<T>(expected.size()));
+      uploaded<T, C> from(device, stream, in);
+      uploaded<T, C> to(device, stream, std::vector<T>(expected.size()));
       if (even) {
         rondel::all_to_all(comm, stream, from.span(), to.span());
       } else {
@@ -230,7 +233,7 @@ void moves_of(C& comm, rondel::host_stream& stream) {
 
 // The bits of a reduction in rank order do not depend on who computes it, nor how.
 template <class T, class C>
-void rank_order_of(C& comm, rondel::host_stream& stream) {
+void rank_order_of(C& comm, rondel::stream_of<C>& stream) {
   const int size = comm.size();
   for (const std::size_t count : {std::size_t{1}, std::size_t{37}, std::size_t{5000}}) {
     INFO("rank order of ", std::string(rondel::to_string(rondel::dtype_of<T>)), " x ", count,
@@ -245,12 +248,12 @@ void rank_order_of(C& comm, rondel::host_stream& stream) {
       return out;
     };
     const auto check = [&](const auto& op) {
-      uploaded<T> x(comm.device(), stream, random_values<T>(comm.rank(), count));
+      uploaded<T, C> x(comm.device(), stream, random_values<T>(comm.rank(), count));
       rondel::all_reduce(comm, stream, x.span(), rondel::in_rank_order(op));
       CHECK(bits(download(stream, x.span())) == bits(expect(op)));
       const rondel::balanced_blocks blocks(count, size);
-      uploaded<T> y(comm.device(), stream, random_values<T>(comm.rank(), count));
-      uploaded<T> part(comm.device(), stream, std::vector<T>(blocks.size(comm.rank())));
+      uploaded<T, C> y(comm.device(), stream, random_values<T>(comm.rank(), count));
+      uploaded<T, C> part(comm.device(), stream, std::vector<T>(blocks.size(comm.rank())));
       rondel::reduce_scatter_v(comm, stream, y.span(), part.span(), blocks,
                                rondel::in_rank_order(op));
       const auto expected = expect(op);
@@ -266,7 +269,7 @@ void rank_order_of(C& comm, rondel::host_stream& stream) {
 }
 
 template <class C>
-void messages(C& comm, rondel::host_stream& stream) {
+void messages(C& comm, rondel::stream_of<C>& stream) {
   const int rank = comm.rank();
   const int size = comm.size();
   const int next = (rank + 1) % size;
@@ -274,8 +277,8 @@ void messages(C& comm, rondel::host_stream& stream) {
   auto& device = comm.device();
   for (const std::size_t count : counts) {
     INFO("messages of ", count, " on rank ", rank, " of ", size);
-    uploaded<std::int32_t> out(device, stream, values<std::int32_t>(rank, count));
-    uploaded<std::int32_t> in(device, stream, std::vector<std::int32_t>(count));
+    uploaded<std::int32_t, C> out(device, stream, values<std::int32_t>(rank, count));
+    uploaded<std::int32_t, C> in(device, stream, std::vector<std::int32_t>(count));
     rondel::send_recv(comm, stream, out.span(), next, in.span(), previous);
     CHECK(download(stream, in.span()) == values<std::int32_t>(previous, count));
     if (size > 1) {
@@ -289,12 +292,12 @@ void messages(C& comm, rondel::host_stream& stream) {
   // Many messages to each peer, itself included, in one batch; those of one pair keep their order.
   constexpr std::size_t many = 20;
   const std::size_t total = many * static_cast<std::size_t>(size);
-  uploaded<std::int64_t> out(device, stream, [&] {
+  uploaded<std::int64_t, C> out(device, stream, [&] {
     std::vector<std::int64_t> v(total);
     for (std::size_t i = 0; i < total; ++i) v[i] = rank * 1000 + static_cast<std::int64_t>(i);
     return v;
   }());
-  uploaded<std::int64_t> in(device, stream, std::vector<std::int64_t>(total));
+  uploaded<std::int64_t, C> in(device, stream, std::vector<std::int64_t>(total));
   {
     const rondel::operation_scope scope(comm, stream, {.kind = rondel::operation_kind::send_recv});
     auto batch = comm.batch(stream);
@@ -315,7 +318,7 @@ void messages(C& comm, rondel::host_stream& stream) {
 
 // Shows each block and compares; odd steps take longer, so that links and work drift apart.
 template <class C>
-void ring_passes(C& comm, rondel::host_stream& compute) {
+void ring_passes(C& comm, rondel::stream_of<C>& compute) {
   const int rank = comm.rank();
   const int size = comm.size();
   auto link = comm.device().make_stream("link");
@@ -330,17 +333,19 @@ void ring_passes(C& comm, rondel::host_stream& compute) {
         const auto block_of = [&](int r) { return values<float>(r, blocks.size(r)); };
         auto start = block_of(rank);
         start.resize(room);
-        uploaded<float> a(comm.device(), compute, start);
-        uploaded<float> b(comm.device(), compute, std::vector<float>(room));
+        uploaded<float, C> a(comm.device(), compute, start);
+        uploaded<float, C> b(comm.device(), compute, std::vector<float>(room));
         std::vector<std::vector<float>> seen(static_cast<std::size_t>(size));
         std::vector<int> owners;
         const auto use = [&](device_span<const float> block, int owner, int step) {
           owners.push_back(owner);
           auto& to = seen[static_cast<std::size_t>(step)];
           to.resize(block.size());
-          compute.launch({.name = "look"}, [&to, block, step, rank] {
+          test::host_work<rondel::stream_of<C>>::run(compute, [&to, block, step, rank] {
             if ((step + rank) % 2 == 1) std::this_thread::sleep_for(std::chrono::microseconds(300));
-            std::copy_n(block.data(), block.size(), to.data());
+            if (block.empty()) return;
+            std::copy_n(test::host_work<rondel::stream_of<C>>::memory(block.data()), block.size(),
+                        to.data());
           });
         };
         const rondel::ring_pass_options options{.direction = direction, .return_home = home};
@@ -365,17 +370,18 @@ void ring_passes(C& comm, rondel::host_stream& compute) {
 }
 
 template <class C>
-void barriers(C& comm, rondel::host_stream& stream, std::atomic<int>& arrivals) {
+void barriers(C& comm, rondel::stream_of<C>& stream, std::atomic<int>& arrivals) {
   for (int round = 1; round <= 20; ++round) {
-    stream.launch({.name = "arrive"}, [&] { arrivals.fetch_add(1); });
+    using work = test::host_work<rondel::stream_of<C>>;
+    work::run(stream, [&] { arrivals.fetch_add(1); });
     rondel::barrier(comm, stream);
-    stream.launch({.name = "look"}, [&, round] { CHECK(arrivals.load() >= round * comm.size()); });
+    work::run(stream, [&, round] { CHECK(arrivals.load() >= round * comm.size()); });
   }
   stream.synchronize();
 }
 
 template <class C>
-void splits(C& comm, rondel::host_stream& stream) {
+void splits(C& comm, rondel::stream_of<C>& stream) {
   const int rank = comm.rank();
   const int size = comm.size();
   // Odd and even ranks, in reverse order.
@@ -390,9 +396,9 @@ void splits(C& comm, rondel::host_stream& stream) {
   CHECK(none.has_value() == (rank != 0));
 
   for (int round = 0; round < 10; ++round) {
-    uploaded<std::int64_t> x(comm.device(), stream, {rank + 1});
-    uploaded<std::int64_t> y(comm.device(), stream, {rank + 1});
-    uploaded<std::int64_t> z(comm.device(), stream, {rank + 1});
+    uploaded<std::int64_t, C> x(comm.device(), stream, {rank + 1});
+    uploaded<std::int64_t, C> y(comm.device(), stream, {rank + 1});
+    uploaded<std::int64_t, C> z(comm.device(), stream, {rank + 1});
     rondel::all_reduce(*half, stream, x.span());
     rondel::all_reduce(twin, stream, y.span());
     rondel::all_reduce(comm, stream, z.span());
@@ -414,11 +420,11 @@ void splits(C& comm, rondel::host_stream& stream) {
 
 // Operations of one communicator keep their order on different streams.
 template <class C>
-void two_streams(C& comm, rondel::host_stream& first) {
+void two_streams(C& comm, rondel::stream_of<C>& first) {
   auto second = comm.device().make_stream("second");
   for (int round = 0; round < 20; ++round) {
-    uploaded<float> x(comm.device(), first, values<float>(comm.rank(), 100));
-    uploaded<float> y(comm.device(), second, values<float>(comm.rank() + 1, 50));
+    uploaded<float, C> x(comm.device(), first, values<float>(comm.rank(), 100));
+    uploaded<float, C> y(comm.device(), second, values<float>(comm.rank() + 1, 50));
     rondel::all_reduce(comm, first, x.span());
     rondel::all_reduce(comm, second, y.span(), rondel::max{});
     rondel::all_reduce(comm, first, x.span(), rondel::min{});
@@ -437,11 +443,11 @@ void two_streams(C& comm, rondel::host_stream& first) {
 }
 
 template <class C>
-void bad_arguments(C& comm, rondel::host_stream& stream) {
+void bad_arguments(C& comm, rondel::stream_of<C>& stream) {
   using rondel::invalid_argument;
   const int size = comm.size();
   const auto ranks = static_cast<std::size_t>(size);
-  uploaded<float> x(comm.device(), stream, std::vector<float>(12 * ranks + 1));
+  uploaded<float, C> x(comm.device(), stream, std::vector<float>(12 * ranks + 1));
   const auto all = x.span().first(12 * ranks);
   const auto odd = x.span();
   CHECK_THROWS_AS(rondel::all_reduce(comm, stream, all, odd), invalid_argument);
@@ -474,14 +480,14 @@ void bad_arguments(C& comm, rondel::host_stream& stream) {
                     invalid_argument);
   }
   // None of that has harmed the communicator.
-  uploaded<float> y(comm.device(), stream, {1});
+  uploaded<float, C> y(comm.device(), stream, {1});
   rondel::all_reduce(comm, stream, y.span());
   CHECK(download(stream, y.span()) == std::vector<float>{static_cast<float>(size)});
 }
 
 // All reductions of all types; the largest part of the suite, for the models themselves.
 template <class C>
-void reductions(C& comm, rondel::host_stream& stream) {
+void reductions(C& comm, rondel::stream_of<C>& stream) {
   const auto types = [&]<class... T>(std::type_identity<T>...) {
     const auto ops = [&]<class U>(std::type_identity<U>) {
       all_reduce_of<U>(comm, stream, rondel::sum{});
@@ -502,7 +508,7 @@ void reductions(C& comm, rondel::host_stream& stream) {
 }
 
 template <class C>
-void movements(C& comm, rondel::host_stream& stream) {
+void movements(C& comm, rondel::stream_of<C>& stream) {
   moves_of<double>(comm, stream);
   moves_of<rondel::bfloat16>(comm, stream);
   moves_of<std::uint8_t>(comm, stream);
@@ -510,7 +516,7 @@ void movements(C& comm, rondel::host_stream& stream) {
 
 // Everything but the sweep over all types, for wrappers.
 template <class C>
-void essentials(C& comm, rondel::host_stream& stream, std::atomic<int>& arrivals) {
+void essentials(C& comm, rondel::stream_of<C>& stream, std::atomic<int>& arrivals) {
   all_reduce_of<float>(comm, stream, rondel::sum{});
   reduce_scatter_of<float>(comm, stream, rondel::mean{});
   rank_order_of<float>(comm, stream);

@@ -172,10 +172,11 @@ void check_memory_is_freed_in_stream_order() {
   int wrong = 0;
   for (int i = 0; i < 200; ++i) {
     auto buffer = device.allocate(stream, 1000);
-    Engine::run(stream, [data = buffer.data(), i] { std::memset(data, i, 1000); });
+    Engine::run(stream,
+                [data = buffer.data(), i] { std::memset(memory_of<Engine>(data), i, 1000); });
     Engine::run(stream, [data = buffer.data(), i, &wrong] {
       for (int k = 0; k < 1000; ++k) {
-        if (static_cast<const unsigned char*>(data)[k] != i) ++wrong;
+        if (static_cast<const unsigned char*>(memory_of<Engine>(data))[k] != i) ++wrong;
       }
     });
   }
@@ -194,7 +195,7 @@ void check_buffers_outlive_the_device() {
   auto buffer = device->allocate(stream, 64);
   auto event = device->make_event();
   device.reset();
-  Engine::run(stream, [data = buffer.data()] { std::memset(data, 1, 64); });
+  Engine::run(stream, [data = buffer.data()] { std::memset(memory_of<Engine>(data), 1, 64); });
   stream.record(event);
   event.synchronize();
   stream.synchronize();

@@ -8,6 +8,7 @@
 //   runs                                whether work runs at all; a simulated device only counts
 //   overlaps                            whether it runs beside the caller
 //   throws                              whether what `f` throws makes the stream fail
+//   static void* memory(data)           where `f` finds device memory; its address, if not there
 #include <rondel/device/array.hpp>
 #include <rondel/device/concepts.hpp>
 
@@ -47,6 +48,16 @@ class gate {
 };
 
 inline constexpr std::uint64_t no_limit = UINT64_MAX;
+
+// Device memory as work that the host runs sees it.
+template <class Engine>
+[[nodiscard]] void* memory_of(void* data) {
+  if constexpr (requires { Engine::memory(data); }) {
+    return Engine::memory(data);
+  } else {
+    return data;
+  }
+}
 
 template <class Engine>
 void check_order_within_a_stream() {

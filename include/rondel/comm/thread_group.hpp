@@ -18,6 +18,13 @@
 
 namespace rondel::detail {
 
+// Brings a message from its sender's memory to its receiver's.
+struct carry_on_host {
+  void operator()(void* to, const void* from, std::size_t size, int) const noexcept {
+    sync::copy(to, from, size);
+  }
+};
+
 // The ranks of one communicator in one process, and how they meet.
 //
 // A collective is a meeting: each rank shows what it calls and where its memory lies, waits for
@@ -40,6 +47,7 @@ class thread_group {
         seats_(std::make_unique<thread_seat[]>(ranks_.size())),
         host_seats_(std::make_unique<thread_seat[]>(ranks_.size())),
         states_(std::make_unique<state[]>(ranks_.size())),
+        ports_(ranks_.size()),
         channels_(std::make_unique<channel[]>(ranks_.size() * ranks_.size())) {}
 
   [[nodiscard]] int size() const noexcept { return static_cast<int>(ranks_.size()); }
@@ -49,6 +57,16 @@ class thread_group {
   }
   [[nodiscard]] int world_rank(int rank) const noexcept {
     return ranks_[static_cast<std::size_t>(rank)];
+  }
+
+  // What the ranks of some device need of each other beside their cards, kept as long as the
+  // group. A rank lends its own before its first operation, and looks only at those of ranks that
+  // it has met.
+  void lend(int rank, std::shared_ptr<void> port) noexcept {
+    ports_[static_cast<std::size_t>(rank)] = std::move(port);
+  }
+  [[nodiscard]] void* port(int rank) const noexcept {
+    return ports_[static_cast<std::size_t>(rank)].get();
   }
 
   // Where `rank` records its calls.
@@ -128,9 +146,11 @@ class thread_group {
     });
   }
 
-  // Moves all messages of a batch; returns when the last one, sent or received, is through.
+  // Moves all messages of a batch, those that come in by `carry(to, from, size, peer)`; returns
+  // when the last one, sent or received, is through.
+  template <class Carry = carry_on_host>
   void exchange(thread_call& call, std::vector<thread_message>& sends,
-                std::vector<thread_message>& recvs) {
+                std::vector<thread_message>& recvs, const Carry& carry = {}) {
     std::vector<bool> stalled(ranks_.size());
     const auto done = [&] {
       bool any_left = false;
@@ -139,7 +159,7 @@ class thread_group {
         moved = false;
         any_left = false;
         progress_sends(call, sends, stalled, moved, any_left);
-        progress_recvs(call, recvs, stalled, moved, any_left);
+        progress_recvs(call, recvs, carry, stalled, moved, any_left);
         if (moved) world_->notify();
       }
       return !any_left;
@@ -305,8 +325,9 @@ class thread_group {
     }
   }
 
+  template <class Carry>
   void progress_recvs(const thread_call& call, std::vector<thread_message>& recvs,
-                      std::vector<bool>& stalled, bool& moved, bool& any_left) {
+                      const Carry& carry, std::vector<bool>& stalled, bool& moved, bool& any_left) {
     stalled.assign(stalled.size(), false);
     for (thread_message& m : recvs) {
       if (m.progress == thread_message::state::done) continue;
@@ -326,7 +347,7 @@ class thread_group {
             world_rank(call.rank));
       }
       moving(call, [&] {
-        if (e.size != 0) sync::copy(m.data, e.data, e.size);
+        if (e.size != 0) carry(m.data, e.data, e.size, m.peer);
       });
       c.taken.store(taken + 1, std::memory_order_seq_cst);
       m.progress = thread_message::state::done;
@@ -388,6 +409,7 @@ class thread_group {
   std::shared_ptr<flight_group> flights_;
   std::unique_ptr<thread_seat[]> seats_, host_seats_;
   std::unique_ptr<state[]> states_;
+  std::vector<std::shared_ptr<void>> ports_;
   std::unique_ptr<channel[]> channels_;
 };
 

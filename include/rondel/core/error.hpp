@@ -85,6 +85,22 @@ class out_of_memory : public error {
   std::uint64_t requested_, live_, limit_;
 };
 
+/// A call of a device's runtime failed, or work that was queued there did. `what()` names the call,
+/// the device and the runtime's own words.
+class device_error : public error {
+ public:
+  /// `code` is the runtime's own number of the failure.
+  device_error(const std::string& message, int code,
+               source_location where = source_location::current())
+      : error(message, where), code_(code) {}
+
+  /// The runtime's number of the failure: a `cudaError_t` on CUDA.
+  [[nodiscard]] int code() const noexcept { return code_; }
+
+ private:
+  int code_;
+};
+
 /// Base of the errors of communication between ranks.
 ///
 /// After one of these the communicator, and every other one split from the same world, is of

@@ -1,5 +1,6 @@
 #pragma once
 #include <rondel/core/dtype.hpp>
+#include <rondel/core/host_device.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -15,7 +16,7 @@ struct sum {
   static constexpr const char* name = "sum";
   /// `a + b`.
   template <class T>
-  [[nodiscard]] constexpr T operator()(T a, T b) const noexcept {
+  [[nodiscard]] RONDEL_HOST_DEVICE constexpr T operator()(T a, T b) const noexcept {
     if constexpr (std::integral<T>) {
       using unsigned_t = std::make_unsigned_t<T>;
       return static_cast<T>(
@@ -33,7 +34,7 @@ struct mean {
   static constexpr const char* name = "mean";
   /// `a + b`; the division follows when all ranks are in.
   template <class T>
-  [[nodiscard]] constexpr T operator()(T a, T b) const noexcept {
+  [[nodiscard]] RONDEL_HOST_DEVICE constexpr T operator()(T a, T b) const noexcept {
     return sum{}(a, b);
   }
 };
@@ -44,7 +45,7 @@ struct max {
   static constexpr const char* name = "max";
   /// The larger one.
   template <class T>
-  [[nodiscard]] constexpr T operator()(T a, T b) const noexcept {
+  [[nodiscard]] RONDEL_HOST_DEVICE constexpr T operator()(T a, T b) const noexcept {
     return a < b ? b : a;
   }
 };
@@ -55,7 +56,7 @@ struct min {
   static constexpr const char* name = "min";
   /// The smaller one.
   template <class T>
-  [[nodiscard]] constexpr T operator()(T a, T b) const noexcept {
+  [[nodiscard]] RONDEL_HOST_DEVICE constexpr T operator()(T a, T b) const noexcept {
     return b < a ? b : a;
   }
 };
@@ -83,7 +84,7 @@ template <class T>
 inline constexpr bool is_half = std::same_as<T, bfloat16> || std::same_as<T, float16>;
 
 template <class To, class From>
-[[nodiscard]] constexpr To element_cast(From value) {
+[[nodiscard]] RONDEL_HOST_DEVICE constexpr To element_cast(From value) {
   if constexpr (is_half<To>) {
     return To(static_cast<float>(value));
   } else {
@@ -112,7 +113,7 @@ using accumulator_t = std::conditional_t<is_built_in<Op> && is_half<T>, float, T
 
 // Turns the combination of `ranks` elements into the result.
 template <class Op, class A>
-[[nodiscard]] constexpr A finish(const Op&, A value, int ranks) {
+[[nodiscard]] RONDEL_HOST_DEVICE constexpr A finish(const Op&, A value, int ranks) {
   if constexpr (std::same_as<Op, mean> && std::integral<A>) {
     // Wide enough for any number of ranks, which a narrow `A` is not.
     return static_cast<A>(static_cast<std::int64_t>(value) / ranks);

@@ -1,6 +1,7 @@
 #pragma once
 #include <rondel/core/reduction.hpp>
 #include <rondel/device/host.hpp>
+#include <rondel/device/host_moves.hpp>
 #include <rondel/device/sim.hpp>
 
 #include <algorithm>
@@ -99,17 +100,24 @@ struct callable_kernels {
   template <class T, class Op>
   static void reduce_many(Stream& s, device_span<T> out, std::vector<device_span<const T>> in,
                           Op op) {
-    const std::size_t n = out.size();
+    reduce_to_many<T>(s, {out}, std::move(in), op);
+  }
+
+  // The same into each of `outs`.
+  template <class T, class Op>
+  static void reduce_to_many(Stream& s, std::vector<device_span<T>> outs,
+                             std::vector<device_span<const T>> in, Op op) {
+    const std::size_t n = outs.front().size();
     const auto ranks = static_cast<int>(in.size());
     s.launch({.name = "reduce",
               .flops = static_cast<double>(n) * (ranks - 1),
-              .bytes_read = in.size() * out.size_bytes(),
-              .bytes_written = out.size_bytes()},
-             [=, to = out.data(), from = std::move(in)] {
+              .bytes_read = in.size() * n * sizeof(T),
+              .bytes_written = outs.size() * n * sizeof(T)},
+             [=, to = std::move(outs), from = std::move(in)] {
                reduce_in_order<T>(
                    0, n, ranks, op, [&](int r) { return from[static_cast<std::size_t>(r)].data(); },
                    [&](std::size_t at, const T* block, std::size_t size) {
-                     std::copy_n(block, size, to + at);
+                     for (const auto& out : to) std::copy_n(block, size, out.data() + at);
                    });
              });
   }
@@ -117,17 +125,32 @@ struct callable_kernels {
 
 }  // namespace detail
 
-/// The kernels of rondel's primitives on the host.
+/// The kernels of rondel's primitives on the host. All spans of a launch must live until the stream
+/// has passed, and where sizes do not fit a launch throws `invalid_argument`.
 ///
 /// - `reduce(stream, out, a, b, op, ranks, last)`: `out[i] = op(a[i], b[i])`; `out` may be `a`
 ///   or `b`. With `last`, the division of a mean over `ranks` ranks is done too.
 /// - `reduce_many(stream, out, inputs, op)`: `out[i] = in0[i] op in1[i] op ...`, in that order,
 ///   rounded once; `out` may be one of the inputs.
+/// - `reduce_to_many(stream, outs, inputs, op)`: the same into each of `outs`, of one size.
+/// - `copy_strided(stream, to, from, copy)`: moves elements as a `strided_copy` says; `permutation`
+///   makes one. The two spans do not overlap.
+/// - `gather_rows(stream, out, in, index, width)`: row `r` of `out` is row `index[r]` of `in`, of
+///   `width` elements. `scatter_rows`: row `index[r]` of `out` is row `r` of `in`; no index comes
+///   twice. Indices are not checked: each must be that of a row.
+/// - `cast(stream, out, in)`: converts each element; to a 16-bit float by rounding to nearest, ties
+///   to even, which is the same on every device.
+/// - `adam(stream, options, parameters, gradients, first, second, copy = {}, scale = {})`: one step
+///   of AdamW on `float` parameters and moments, with gradients of any floating type. Each gradient
+///   is multiplied by `scale[0]`, if there is one; each new parameter is also rounded into `copy`,
+///   if there is one.
 template <>
-struct kernels<host_device> : detail::callable_kernels<host_stream> {};
+struct kernels<host_device> : detail::callable_kernels<host_stream>,
+                              detail::callable_moves<host_stream> {};
 
 /// The same launches on the simulated device, which counts them and runs none.
 template <>
-struct kernels<sim_device> : detail::callable_kernels<sim_stream> {};
+struct kernels<sim_device> : detail::callable_kernels<sim_stream>,
+                             detail::callable_moves<sim_stream> {};
 
 }  // namespace rondel

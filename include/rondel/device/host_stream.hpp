@@ -4,6 +4,7 @@
 #include <rondel/core/work.hpp>
 #include <rondel/device/accounts.hpp>
 #include <rondel/device/concepts.hpp>
+#include <rondel/device/stream_listener.hpp>
 #include <rondel/device/task_queue.hpp>
 #include <rondel/trace/timeline.hpp>
 
@@ -25,21 +26,6 @@ enum class stream_mode : std::uint8_t {
   immediate,
   /// On a thread of the stream's own, beside the caller and the other streams.
   worker,
-};
-
-/// Is told what goes wrong on the streams of a device. Whoever lets ranks meet sets one, so that
-/// peers that wait for work which will not run are woken.
-class stream_listener {
- public:
-  /// An exception is about to destroy a worker stream whose work does not end by itself; the
-  /// stream goes on to wait for it after this.
-  virtual void unwinding() noexcept = 0;
-  /// The work of a stream has thrown `failure`, and what is queued behind it will not run.
-  /// Called on the thread that ran it.
-  virtual void failed(const std::exception_ptr& failure) noexcept = 0;
-
- protected:
-  ~stream_listener() = default;
 };
 
 /// The event of host streams. See the concept `event`.

@@ -1,0 +1,49 @@
+#include "communicator.hpp"
+
+#include "worlds.hpp"
+
+#include <atomic>
+
+namespace {
+
+// `f(communicator, stream)` on 1 to 4 ranks, with a GPU each and all on one.
+template <class F>
+void on_machines(unsigned seed, bool peer_access, const F& f) {
+  for (int ranks = 1; ranks <= 4; ++ranks) {
+    for (const bool one_each : {true, false}) {
+      CAPTURE(ranks);
+      CAPTURE(one_each);
+      fake_cuda::runtime machine(
+          {.devices = one_each ? ranks : 1, .seed = seed, .peer_access = peer_access});
+      test::on_cuda_world({.ranks = ranks, .one_each = one_each},
+                          [&](test::cuda_communicator& comm) {
+                            auto stream = comm.device().make_stream("test");
+                            f(comm, stream);
+                            stream.synchronize();
+                          });
+      for (const auto& problem : machine.finish()) FAIL_CHECK(problem);
+    }
+  }
+}
+
+TEST_CASE("threads on CUDA: reductions") {
+  on_machines(1, true, [](auto& comm, auto& s) { conformance::reductions(comm, s); });
+}
+
+TEST_CASE("threads on CUDA: movements") {
+  on_machines(2, true, [](auto& comm, auto& s) { conformance::movements(comm, s); });
+}
+
+TEST_CASE("threads on CUDA: messages, rings, splits, streams, arguments") {
+  for (const bool peer_access : {true, false}) {
+    std::atomic<int> arrivals{0};
+    on_machines(3, peer_access, [&](auto& comm, auto& s) {
+      arrivals = 0;
+      rondel::barrier(comm, s);
+      s.synchronize();
+      conformance::essentials(comm, s, arrivals);
+    });
+  }
+}
+
+}  // namespace
