@@ -1,0 +1,115 @@
+#pragma once
+// The bindings of MPI-2 would come with mpi.h, and with them most of its compile time.
+#if !defined(OMPI_SKIP_MPICXX)
+#define OMPI_SKIP_MPICXX 1
+#endif
+#if !defined(MPICH_SKIP_MPICXX)
+#define MPICH_SKIP_MPICXX 1
+#endif
+#include <rondel/core/error.hpp>
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <mpi.h>
+
+namespace rondel {
+namespace detail {
+
+[[nodiscard]] inline std::string mpi_error_text(int code) {
+  std::array<char, MPI_MAX_ERROR_STRING> text{};
+  int length = 0;
+  if (MPI_Error_string(code, text.data(), &length) != MPI_SUCCESS) {
+    return concat("MPI error ", code);
+  }
+  return {text.data(), static_cast<std::size_t>(length)};
+}
+
+// Throws unless `code` is success; `rank` is who called `what`.
+inline void check_mpi(int code, const char* what, int rank) {
+  if (code != MPI_SUCCESS) {
+    throw communication_error(concat("rank ", rank, ": ", what, ": ", mpi_error_text(code)), rank);
+  }
+}
+
+[[nodiscard]] inline const char* mpi_level_name(int level) noexcept {
+  return level == MPI_THREAD_MULTIPLE     ? "MPI_THREAD_MULTIPLE"
+         : level == MPI_THREAD_SERIALIZED ? "MPI_THREAD_SERIALIZED"
+         : level == MPI_THREAD_FUNNELED   ? "MPI_THREAD_FUNNELED"
+                                          : "MPI_THREAD_SINGLE";
+}
+
+[[nodiscard]] inline bool mpi_is_initialized() noexcept {
+  int yes = 0;
+  return MPI_Initialized(&yes) == MPI_SUCCESS && yes != 0;
+}
+[[nodiscard]] inline bool mpi_is_finalized() noexcept {
+  int yes = 0;
+  return MPI_Finalized(&yes) == MPI_SUCCESS && yes != 0;
+}
+
+// Whether a world of this process has failed, after which MPI_Finalize may wait for ever.
+[[nodiscard]] inline std::atomic<bool>& mpi_world_has_failed() noexcept {
+  static std::atomic<bool> failed{false};
+  return failed;
+}
+
+// Keeps memory that MPI may yet write to or read from, as long as the process lives.
+inline void keep_for_mpi(std::shared_ptr<void> memory) {
+  static std::mutex mutex;
+  // Never destroyed: MPI may use what it holds until the process has ended.
+  static auto* const kept = new std::vector<std::shared_ptr<void>>;
+  const std::lock_guard lock(mutex);
+  kept->push_back(std::move(memory));
+}
+
+}  // namespace detail
+
+/// MPI, for as long as this object lives: initialised unless somebody has, and finalised only if
+/// this object has initialised it. After the failure of a world it is not finalised, because that
+/// would wait for the failed rank; the process then must end, with a code that is not zero.
+///
+/// MPI cannot be initialised twice in a process, so a program that needs it more than once keeps
+/// one object for the whole of `main`. Throws `invalid_argument` if MPI was finalised before.
+class mpi_environment {
+ public:
+  /// Asks for the thread level `level` if it initialises MPI. What is given may be less.
+  explicit mpi_environment(int level = MPI_THREAD_MULTIPLE) {
+    if (detail::mpi_is_finalized()) {
+      throw invalid_argument(
+          "MPI was finalised before and cannot be initialised again in this process: keep one "
+          "mpi_environment for the whole program");
+    }
+    if (detail::mpi_is_initialized()) return;
+    int given = MPI_THREAD_SINGLE;
+    detail::check_mpi(MPI_Init_thread(nullptr, nullptr, level, &given), "MPI_Init_thread", -1);
+    owner_ = true;
+  }
+  mpi_environment(const mpi_environment&) = delete;
+  mpi_environment& operator=(const mpi_environment&) = delete;
+  ~mpi_environment() {
+    if (owner_ && !detail::mpi_is_finalized() && !detail::mpi_world_has_failed().load()) {
+      MPI_Finalize();
+    }
+  }
+
+  /// Whether this object has initialised MPI.
+  [[nodiscard]] bool owner() const noexcept { return owner_; }
+
+  /// The thread level that the MPI library gives.
+  [[nodiscard]] static int thread_level() {
+    int level = MPI_THREAD_SINGLE;
+    detail::check_mpi(MPI_Query_thread(&level), "MPI_Query_thread", -1);
+    return level;
+  }
+
+ private:
+  bool owner_ = false;
+};
+
+}  // namespace rondel
