@@ -27,12 +27,14 @@ LAYERS = [
     "executor",
     "launch.hpp",
     "rondel.hpp",
+    "cuda.hpp",
+    "mpi.hpp",
 ]
 UMBRELLA = "rondel.hpp"
 OPEN_TO_ALL = {"core", "trace"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 BACKEND = re.compile(r"^(cu[a-z_]+|cub/.*|cuda/.*|thrust/.*|nccl[a-z_]*|mpi|nvtx3/.*)(\.h|\.hpp|\.cuh)?$")
-BACKEND_HEADER = re.compile(r"(^|/)(cuda|nccl|mpi)\.hpp$|\.cuh$")
+BACKEND_HEADER = re.compile(r"(^|/)(cuda|nccl|mpi)[a-z_]*\.hpp$|\.cuh$")
 
 
 def layer_of(header):

@@ -44,10 +44,9 @@ auto run_mpi(const mpi& engine, Program& program) {
   using result_type = std::conditional_t<std::is_void_v<returned>, nothing, returned>;
 
   const mpi_environment environment;
-  const auto world = make_mpi_world(engine.communicator,
-                                    {.timeout = engine.timeout,
-                                     .message_limit = engine.message_limit,
-                                     .flight_records = engine.flight_records});
+  const auto world = make_mpi_world(engine.communicator, {.timeout = engine.timeout,
+                                                          .message_limit = engine.message_limit,
+                                                          .flight_records = engine.flight_records});
   rank_listener<mpi_world> listener(*world, world->rank());
   host_device device({.streams = engine.streams,
                       .memory_limit = engine.memory_limit,
@@ -67,8 +66,7 @@ auto run_mpi(const mpi& engine, Program& program) {
     }
   }
   if (failure != nullptr) {
-    rethrow_with_flights(failure,
-                         [&] { return last_calls(world->flights(), world->rank()); });
+    rethrow_with_flights(failure, [&] { return last_calls(world->flights(), world->rank()); });
   }
   if constexpr (!std::is_void_v<returned>) return std::move(*result);
 }
@@ -86,8 +84,6 @@ auto run_mpi(const mpi& engine, Program& program) {
 /// wait for ever: let the process end with a code that is not zero, and the launcher ends the job.
 template <class Program>
 requires std::invocable<Program&, detail::mpi_rank_context&>
-auto run(const mpi& engine, Program&& program) {
-  return detail::run_mpi(engine, program);
-}
+auto run(const mpi& engine, Program&& program) { return detail::run_mpi(engine, program); }
 
 }  // namespace rondel

@@ -7,9 +7,11 @@
 #define MPICH_SKIP_MPICXX 1
 #endif
 #include <rondel/core/error.hpp>
+#include <rondel/core/seconds.hpp>
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -69,6 +71,16 @@ inline void keep_for_mpi(std::shared_ptr<void> memory) {
 }
 
 }  // namespace detail
+
+/// How a world over MPI is set up. The message limit must be the same on all ranks.
+struct mpi_options {
+  /// How long the ranks may take to come.
+  seconds timeout{600};
+  /// The most bytes of one MPI message; longer ones are cut. From 64 to 2^31 - 1.
+  std::size_t message_limit = std::size_t{1} << 30;
+  /// How many of this rank's last calls are kept for the words of a failure; 0 for none.
+  std::size_t flight_records = 32;
+};
 
 /// MPI, for as long as this object lives: initialised unless somebody has, and finalised only if
 /// this object has initialised it. After the failure of a world it is not finalised, because that

@@ -45,9 +45,8 @@ inline int delete_mpi_contexts(MPI_Comm comm, int, void* value, void*) noexcept 
   static int key = MPI_KEYVAL_INVALID;
   const std::lock_guard lock(mutex);
   if (key == MPI_KEYVAL_INVALID) {
-    check_mpi(
-        MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, &delete_mpi_contexts, &key, nullptr),
-        "MPI_Comm_create_keyval", -1);
+    check_mpi(MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, &delete_mpi_contexts, &key, nullptr),
+              "MPI_Comm_create_keyval", -1);
   }
   void* value = nullptr;
   int found = 0;
@@ -96,8 +95,8 @@ struct mpi_agreement {
   const auto limit = static_cast<std::int64_t>(message_limit);
   agreed->mine = {usable ? 1 : 0, usable ? -static_cast<std::int64_t>(current->next_number) : 0,
                   limit, -limit};
-  check_mpi(MPI_Iallreduce(agreed->mine.data(), agreed->least.data(), 4, MPI_INT64_T, MPI_MIN,
-                           user, &agreed->request),
+  check_mpi(MPI_Iallreduce(agreed->mine.data(), agreed->least.data(), 4, MPI_INT64_T, MPI_MIN, user,
+                           &agreed->request),
             "MPI_Iallreduce", rank);
   agreed->finish(agreed, left, rank, ranks);
   if (agreed->least[2] != -agreed->least[3]) {

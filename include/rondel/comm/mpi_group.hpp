@@ -191,13 +191,13 @@ struct mpi_member {
   int rank;
   seconds timeout;
   flight_log log;
-  flight_call flight;                       // of the current call
-  rank_call current;                        // between begin and end
-  mpi_transfer on_streams, on_host;         // the host may be in a call beside its streams
-  std::atomic<bool> unwound{false};         // taken away by an exception
-  std::uint64_t calls = 0;                  // begun
-  std::uint64_t tickets = 0;                // pieces of work queued
-  std::atomic<std::uint64_t> served{0};     // pieces of work done
+  flight_call flight;                    // of the current call
+  rank_call current;                     // between begin and end
+  mpi_transfer on_streams, on_host;      // the host may be in a call beside its streams
+  std::atomic<bool> unwound{false};      // taken away by an exception
+  std::uint64_t calls = 0;               // begun
+  std::uint64_t tickets = 0;             // pieces of work queued
+  std::atomic<std::uint64_t> served{0};  // pieces of work done
 };
 
 }  // namespace rondel::detail

@@ -16,17 +16,26 @@
 
 namespace rondel::detail {
 
+// How far a rank is gone from a group.
+enum class mpi_presence : std::uint8_t { present, left, unwound };
+
+// What a rank says that it is in; no words if it does not answer.
+struct mpi_answer {
+  std::string words;
+  std::uint64_t on_stream = 0, on_host = 0;  // see rank_activity
+};
+
 // What ranks tell each other beside their data. Small enough that MPI sends it without waiting for
 // the receiver.
 struct mpi_notice {
   enum class kind_type : std::int32_t { failed, asks, answers, left, closes };
 
   kind_type kind = kind_type::failed;
-  std::int32_t from = 0;    // who says it
-  std::int32_t about = 0;   // the rank that failed first
-  std::int32_t unwound = 0; // whether an exception took away the communicator that was left
-  std::uint64_t world = 0;  // first group of the world it belongs to: contexts are used again
-  std::uint64_t group = 0;  // that was left
+  std::int32_t from = 0;     // who says it
+  std::int32_t about = 0;    // the rank that failed first
+  std::int32_t unwound = 0;  // whether an exception took away the communicator that was left
+  std::uint64_t world = 0;   // first group of the world it belongs to: contexts are used again
+  std::uint64_t group = 0;   // that was left
   std::uint64_t on_stream = 0, on_host = 0;  // what an answer's sender is in, see rank_activity
   std::uint32_t length = 0;
   std::array<char, 972> text{};

@@ -36,8 +36,8 @@ class mpi_reduction {
         blocks_(blocks),
         op_(op),
         gather_(gather),
-        piece_(std::max<std::size_t>(
-            1, std::min(mpi_piece_bytes, run.message_limit()) / sizeof(T))),
+        piece_(
+            std::max<std::size_t>(1, std::min(mpi_piece_bytes, run.message_limit()) / sizeof(T))),
         own_pieces_(pieces(run.rank())),
         peers_(static_cast<std::size_t>(run.size())) {}
 
@@ -75,9 +75,7 @@ class mpi_reduction {
     std::size_t received = 0;
   };
 
-  [[nodiscard]] std::size_t pieces(int r) const {
-    return (blocks_.size(r) + piece_ - 1) / piece_;
-  }
+  [[nodiscard]] std::size_t pieces(int r) const { return (blocks_.size(r) + piece_ - 1) / piece_; }
   [[nodiscard]] std::size_t elements(int r, std::size_t k) const {
     return std::min(piece_, blocks_.size(r) - k * piece_);
   }

@@ -129,10 +129,9 @@ class mpi_transfer {
       const std::size_t i = place();
       const int count = static_cast<int>(part);
       const int to = (*ranks_)[static_cast<std::size_t>(peer)];
-      const int code =
-          incoming
-              ? MPI_Irecv(at, count, MPI_BYTE, to, tag, world_->comm(), &requests_[i])
-              : MPI_Isend(at, count, MPI_BYTE, to, tag, world_->comm(), &requests_[i]);
+      const int code = incoming
+                           ? MPI_Irecv(at, count, MPI_BYTE, to, tag, world_->comm(), &requests_[i])
+                           : MPI_Isend(at, count, MPI_BYTE, to, tag, world_->comm(), &requests_[i]);
       check_mpi(code, incoming ? "MPI_Irecv" : "MPI_Isend", world_->rank());
       messages_[i] = {peer, incoming, false, part, note};
       ++pending_;
@@ -193,10 +192,10 @@ class mpi_transfer {
   void check(const message& m, const MPI_Status& status, bool has_error) {
     const int sender = world_rank(m.peer);
     const auto mismatch = [&](const std::string& sent) {
-      return mismatched_operation(concat("rank ", world_->rank(), " in ", describe(), ": rank ",
-                                         sender, " sends ", sent, " where ", m.size,
-                                         " B are expected"),
-                                  world_->rank());
+      return mismatched_operation(
+          concat("rank ", world_->rank(), " in ", describe(), ": rank ", sender, " sends ", sent,
+                 " where ", m.size, " B are expected"),
+          world_->rank());
     };
     if (has_error && status.MPI_ERROR != MPI_SUCCESS) {
       int kind = MPI_SUCCESS;

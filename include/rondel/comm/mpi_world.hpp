@@ -20,28 +20,7 @@
 #include <thread>
 #include <vector>
 
-namespace rondel {
-
-/// How a world over MPI is set up. The message limit must be the same on all ranks.
-struct mpi_options {
-  /// How long the ranks may take to come.
-  seconds timeout{600};
-  /// The most bytes of one MPI message; longer ones are cut. From 64 to 2^31 - 1.
-  std::size_t message_limit = std::size_t{1} << 30;
-  /// How many of this rank's last calls are kept for the words of a failure; 0 for none.
-  std::size_t flight_records = 32;
-};
-
-namespace detail {
-
-// How far a rank is gone from a group.
-enum class mpi_presence : std::uint8_t { present, left, unwound };
-
-// What a rank says that it is in; no words if it does not answer.
-struct mpi_answer {
-  std::string words;
-  std::uint64_t on_stream = 0, on_host = 0;  // see rank_activity
-};
+namespace rondel::detail {
 
 // This process's side of what all communicators of one world share: who failed first, who has
 // left, and how to tell and to ask the others. Nothing here blocks inside MPI.
@@ -96,11 +75,10 @@ class mpi_world {
   [[nodiscard]] int tag(std::uint64_t group, int lane) const {
     const std::uint64_t tag = group * lanes + static_cast<std::uint64_t>(lane);
     if (tag > tag_bound_) {
-      throw communication_error(
-          concat("rank ", rank_, ": this MPI library has tags up to ", tag_bound_,
-                 ", which is enough for ", tag_bound_ / lanes,
-                 " communicators on one MPI_Comm, and all have been used"),
-          rank_);
+      throw communication_error(concat("rank ", rank_, ": this MPI library has tags up to ",
+                                       tag_bound_, ", which is enough for ", tag_bound_ / lanes,
+                                       " communicators on one MPI_Comm, and all have been used"),
+                                rank_);
     }
     return static_cast<int>(tag);
   }
@@ -401,5 +379,4 @@ class mpi_world {
   mpi_mail mail_;
 };
 
-}  // namespace detail
-}  // namespace rondel
+}  // namespace rondel::detail

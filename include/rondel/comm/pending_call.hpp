@@ -74,6 +74,8 @@ class pending_call {
 // A pending call that outlives the communicator's own share of the member.
 template <class Member>
 struct queued_call {
+  queued_call(std::shared_ptr<Member> m, pending_call<Member> c)
+      : member(std::move(m)), call(std::move(c)) {}
   std::shared_ptr<Member> member;
   pending_call<Member> call;
 };

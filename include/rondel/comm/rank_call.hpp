@@ -54,8 +54,7 @@ struct alignas(64) rank_activity {
                     on_host != 0 ? name(on_host) : "");
     }
     const std::uint64_t before = last.load(std::memory_order_relaxed);
-    return before == 0 ? "it has called nothing yet"
-                       : concat("its last call was ", name(before));
+    return before == 0 ? "it has called nothing yet" : concat("its last call was ", name(before));
   }
 
  private:
@@ -66,10 +65,9 @@ struct alignas(64) rank_activity {
     return word & 0xff'ffff'ffffU;
   }
   [[nodiscard]] static std::string name(std::uint64_t word) {
-    return concat(to_string(static_cast<operation_kind>(word >> 56)), " #", sequence_of(word),
-                  communicator_of(word) == 0
-                      ? ""
-                      : concat(" of communicator ", communicator_of(word)));
+    return concat(
+        to_string(static_cast<operation_kind>(word >> 56)), " #", sequence_of(word),
+        communicator_of(word) == 0 ? "" : concat(" of communicator ", communicator_of(word)));
   }
 };
 

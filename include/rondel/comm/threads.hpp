@@ -291,7 +291,7 @@ class thread_communicator {
   template <class Body>
   void enqueue(stream_type& s, work cost, Body body) {
     cost.name = to_string(member_->current.op.kind);
-    detail::pending_call<detail::thread_member> pending(*member_, runs_kernels<Device>);
+    detail::pending_call pending(*member_, runs_kernels<Device>);
     const std::uint64_t ticket = member_->tickets++;
     if (runs_in_launch(s)) {
       s.launch(cost, [&] {
@@ -301,7 +301,7 @@ class thread_communicator {
       });
       return;
     }
-    s.launch(cost, [queued = detail::queued_call<detail::thread_member>{member_, std::move(pending)}, ticket,
+    s.launch(cost, [queued = detail::queued_call(member_, std::move(pending)), ticket,
                     run = std::move(body)]() mutable {
       queued.call.run(ticket, run);
       queued.member->served.store(ticket + 1, std::memory_order_seq_cst);
