@@ -39,9 +39,10 @@ namespace rondel {
 /// `MPI_THREAD_MULTIPLE`. All processes must have the same byte order. Errors name ranks of the
 /// world, and which rank failed first as this one heard it.
 ///
-/// After a failure receives are taken back, so that nobody writes to the user's memory later. A
-/// send that its receiver never took, and a receive in the middle of its data, cannot be taken
-/// back: their memory must stay until the process ends, which it then should do soon.
+/// After a failure receives are taken back, so that nobody writes to the user's memory later. If a
+/// send that its receiver never took, or a receive in the middle of its data, does not end within
+/// 0.1 s, this process calls MPI no more, because such a call might go on with it; so should the
+/// user, and let the process end.
 template <device Device = host_device>
 class mpi_communicator {
  public:

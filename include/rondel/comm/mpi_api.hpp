@@ -8,6 +8,7 @@
 #endif
 #include <rondel/core/error.hpp>
 #include <rondel/core/seconds.hpp>
+#include <rondel/core/sync.hpp>
 
 #include <array>
 #include <atomic>
@@ -59,6 +60,52 @@ inline void check_mpi(int code, const char* what, int rank) {
 [[nodiscard]] inline std::atomic<bool>& mpi_world_has_failed() noexcept {
   static std::atomic<bool> failed{false};
   return failed;
+}
+
+// A stretch of code that may call MPI, unless MPI is shut for good: once a message of a failed
+// world could not be ended, its memory may be freed, and any call of MPI might go on with that
+// message.
+class mpi_section {
+ public:
+  mpi_section() noexcept {
+    inside().fetch_add(1, std::memory_order_seq_cst);
+    open_ = !is_shut().load(std::memory_order_seq_cst);
+    if (!open_) inside().fetch_sub(1, std::memory_order_seq_cst);
+  }
+  mpi_section(const mpi_section&) = delete;
+  mpi_section& operator=(const mpi_section&) = delete;
+  ~mpi_section() {
+    if (open_) inside().fetch_sub(1, std::memory_order_seq_cst);
+  }
+  [[nodiscard]] explicit operator bool() const noexcept { return open_; }
+
+  // Returns when no thread is in a section, after which none gets into one. Not from within one.
+  static void shut() noexcept {
+    is_shut().store(true, std::memory_order_seq_cst);
+    while (inside().load(std::memory_order_seq_cst) != 0) sync::yield();
+  }
+
+ private:
+  [[nodiscard]] static std::atomic<int>& inside() noexcept {
+    static std::atomic<int> count{0};
+    return count;
+  }
+  [[nodiscard]] static std::atomic<bool>& is_shut() noexcept {
+    static std::atomic<bool> shut{false};
+    return shut;
+  }
+  bool open_;
+};
+
+// Throws unless MPI may be called.
+inline void check_mpi_open(const mpi_section& section, int rank) {
+  if (!section) {
+    throw communication_error(
+        concat("rank ", rank,
+               ": MPI cannot be used any more in this process, because a message of "
+               "a world that failed could not be ended"),
+        rank);
+  }
 }
 
 // Keeps memory that MPI may yet write to or read from, as long as the process lives.

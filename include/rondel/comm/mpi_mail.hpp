@@ -60,7 +60,8 @@ class mpi_mail {
 
   // Takes the receive back. What cannot be ended keeps its memory for as long as the process lives.
   ~mpi_mail() {
-    if (mpi_is_finalized()) {
+    const mpi_section section;
+    if (!section || mpi_is_finalized()) {
       abandon();
       return;
     }
@@ -77,6 +78,8 @@ class mpi_mail {
   // cannot be told is found missing by its absence.
   void send(const mpi_notice& notice, int to = -1) {
     const std::lock_guard lock(mutex_);
+    const mpi_section section;
+    if (!section) return;
     auto out = std::make_shared<sent>();
     out->notice = notice;
     for (int r = 0; r < ranks_; ++r) {
@@ -98,6 +101,8 @@ class mpi_mail {
       {
         const std::unique_lock lock(mutex_, std::try_to_lock);
         if (!lock) return;
+        const mpi_section section;
+        if (!section) return;
         if (!sent_.empty()) reap();
         int done = 0;
         if (request_ == MPI_REQUEST_NULL ||
@@ -111,9 +116,11 @@ class mpi_mail {
     }
   }
 
-  // Whether all notices are out.
+  // Whether all notices are out that get out at all.
   [[nodiscard]] bool empty() {
     const std::lock_guard lock(mutex_);
+    const mpi_section section;
+    if (!section) return true;
     reap();
     return sent_.empty();
   }

@@ -65,6 +65,7 @@ inline void find_neighbours(const std::shared_ptr<mpi_world>& world, seconds tim
   };
   if (!detail::mpi_is_initialized()) refuse("MPI is not initialised: keep an mpi_environment");
   if (detail::mpi_is_finalized()) refuse("MPI was finalised before");
+  detail::check_mpi_open(detail::mpi_section(), -1);
   if (comm == MPI_COMM_NULL) refuse("the communicator is MPI_COMM_NULL");
   if (options.message_limit < 64 || options.message_limit > 0x7fff'ffffU) {
     refuse(concat("message_limit is ", options.message_limit, " B, 64 to 2147483647 expected"));

@@ -82,33 +82,18 @@ class mpi_transfer {
   }
 
   // After a failure: takes receives back, so that nobody writes to memory that its owner takes
-  // back, and gives sends a moment to end. What MPI does not let go of keeps the scratch memory
-  // for as long as the process lives.
+  // back, and gives sends a moment to end. If MPI does not let go of all of them, this process
+  // calls it no more.
   void abandon() noexcept {
-    if (pending_ == 0 || mpi_is_finalized() || !world_->may_call_mpi()) return clear();
-    for (std::size_t i = 0; i < requests_.size(); ++i) {
-      if (requests_[i] != MPI_REQUEST_NULL && messages_[i].incoming && !messages_[i].cancelled) {
-        MPI_Cancel(&requests_[i]);
+    if (pending_ > 0 && !mpi_is_finalized() && world_->may_call_mpi() && !end_all()) {
+      mpi_section::shut();
+      if (scratch_.data() != nullptr) {
+        try {
+          keep_for_mpi(scratch_.data());
+        } catch (...) {  // without memory there is nothing better to do
+        }
+        scratch_ = {};
       }
-    }
-    patience moment{{0.2}};
-    moment.start();
-    const auto any_left = [&] {
-      return std::any_of(requests_.begin(), requests_.end(),
-                         [](MPI_Request r) { return r != MPI_REQUEST_NULL; });
-    };
-    while (any_left() && patience::clock::now() < moment.end) {
-      int count = 0;
-      MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, indices_.data(),
-                   statuses_.data());
-      sync::yield();
-    }
-    if (any_left() && scratch_.data() != nullptr) {
-      try {
-        keep_for_mpi(scratch_.data());
-      } catch (...) {  // without memory there is nothing better to do
-      }
-      scratch_ = {};
     }
     clear();
   }
@@ -123,6 +108,8 @@ class mpi_transfer {
   };
 
   void post(bool incoming, int peer, int tag, void* data, std::size_t size, std::uint64_t note) {
+    const mpi_section section;
+    check_mpi_open(section, world_->rank());
     auto* at = static_cast<std::byte*>(data);
     for (std::size_t left = size;;) {
       const std::size_t part = std::min(left, world_->message_limit());
@@ -163,12 +150,35 @@ class mpi_transfer {
     gone_ = {};
   }
 
+  // Whether all requests ended within a moment.
+  [[nodiscard]] bool end_all() noexcept {
+    patience moment{{0.1}};
+    moment.start();
+    for (bool cancelled = false;; cancelled = true) {
+      const mpi_section section;
+      if (!section) return false;
+      for (std::size_t i = 0; !cancelled && i < requests_.size(); ++i) {
+        if (requests_[i] != MPI_REQUEST_NULL && messages_[i].incoming && !messages_[i].cancelled) {
+          MPI_Cancel(&requests_[i]);
+        }
+      }
+      int count = 0;
+      MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, indices_.data(),
+                   statuses_.data());
+      if (std::all_of(requests_.begin(), requests_.end(),
+                      [](MPI_Request r) { return r == MPI_REQUEST_NULL; })) {
+        return true;
+      }
+      if (patience::clock::now() > moment.end) return false;
+      sync::yield();
+    }
+  }
+
   // Whether a message came through.
   template <class Through>
   [[nodiscard]] bool look(const Through& through) {
     int count = 0;
-    const int code = MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count,
-                                  indices_.data(), statuses_.data());
+    const int code = test_some(count);
     if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS) {
       check_mpi(code, "MPI_Testsome", world_->rank());
     }
@@ -187,6 +197,14 @@ class mpi_transfer {
     for (const std::uint64_t note : notes_) through(note);
     notes_.clear();
     return true;
+  }
+
+  [[nodiscard]] int test_some(int& count) {
+    const mpi_section section;
+    if (!section && world_->failed()) world_->throw_peer_failed(world_->rank(), describe());
+    check_mpi_open(section, world_->rank());
+    return MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count,
+                        indices_.data(), statuses_.data());
   }
 
   void check(const message& m, const MPI_Status& status, bool has_error) {

@@ -49,7 +49,7 @@ class mpi_world {
   mpi_world(const mpi_world&) = delete;
   mpi_world& operator=(const mpi_world&) = delete;
   ~mpi_world() {
-    if (!ended_ && may_call_mpi() && !mpi_is_finalized()) flush({0.2});
+    if (!ended_ && !failed()) flush({0.1});
     context_->in_use = false;
     context_->clean = ended_ && !failed();
   }
@@ -118,7 +118,7 @@ class mpi_world {
       notice.about = rank;
       notice.say(reason);
       tell(notice);
-      flush({0.2});
+      flush({0.1});
     } catch (...) {  // the others find out by their deadlines
     }
   }
