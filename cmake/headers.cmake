@@ -69,6 +69,8 @@ set(RONDEL_HEADERS
   include/rondel/device/sim.hpp
   include/rondel/device/task_queue.hpp
   include/rondel/launch.hpp
+  include/rondel/launch_engines.hpp
+  include/rondel/launcher.hpp
   include/rondel/rondel.hpp
   include/rondel/trace/flight_calls.hpp
   include/rondel/trace/flight_recorder.hpp

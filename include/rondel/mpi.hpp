@@ -3,6 +3,8 @@
 #include <rondel/comm/mpi.hpp>
 #include <rondel/comm/rank_listener.hpp>
 #include <rondel/launch.hpp>
+#include <rondel/launch_engines.hpp>
+#include <rondel/launcher.hpp>
 #include <rondel/trace/flight_calls.hpp>
 
 #include <concepts>
@@ -32,6 +34,19 @@ struct mpi {
   timeline* recorder = nullptr;
   /// How many of this rank's last calls are kept for the words of a failure; 0 for none.
   std::size_t flight_records = 32;
+};
+
+/// Processes of an MPI job join each other.
+template <>
+struct engine_traits<mpi> {
+  /// For `launch_options::engine`.
+  static constexpr const char* name = "mpi";
+  /// The launcher has.
+  static constexpr bool starts_ranks = false;
+  /// Those that start MPI jobs.
+  [[nodiscard]] static constexpr bool serves(launcher l) noexcept {
+    return l == launcher::open_mpi || l == launcher::mpich || l == launcher::slurm;
+  }
 };
 
 namespace detail {

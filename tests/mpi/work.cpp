@@ -81,28 +81,28 @@ int main(int argc, char** argv) {
   clock::time_point began = clock::now();
   const auto failed = [&](const char* kind, const std::string& what) {
     const double took = std::chrono::duration<double>(clock::now() - began).count();
-    std::printf("failed %d %s %.3f %s\n", self, kind, took, what.substr(0, what.find('\n')).c_str());
+    std::printf("failed %d %s %.3f %s\n", self, kind, took,
+                what.substr(0, what.find('\n')).c_str());
     std::fflush(stdout);
     return 1;
   };
   try {
-    rondel::run(
-        rondel::mpi{
-            .streams = worker ? rondel::stream_mode::worker : rondel::stream_mode::immediate,
-            .timeout = {timeout}},
-        [&](auto& rank) {
-          self = rank.rank();
-          auto stream = rank.device().make_stream();
-          std::mt19937 random(5);  // the same on all ranks
-          rondel::barrier(rank.world(), stream);
-          stream.synchronize();
-          std::printf("ready %d %d\n", self, static_cast<int>(getpid()));
-          std::fflush(stdout);
-          for (long i = 0; i < steps; ++i) {
-            began = clock::now();
-            step(rank.world(), stream, random);
-          }
-        });
+    rondel::run(rondel::mpi{.streams = worker ? rondel::stream_mode::worker
+                                              : rondel::stream_mode::immediate,
+                            .timeout = {timeout}},
+                [&](auto& rank) {
+                  self = rank.rank();
+                  auto stream = rank.device().make_stream();
+                  std::mt19937 random(5);  // the same on all ranks
+                  rondel::barrier(rank.world(), stream);
+                  stream.synchronize();
+                  std::printf("ready %d %d\n", self, static_cast<int>(getpid()));
+                  std::fflush(stdout);
+                  for (long i = 0; i < steps; ++i) {
+                    began = clock::now();
+                    step(rank.world(), stream, random);
+                  }
+                });
   } catch (const rondel::timed_out& e) {
     return failed("timed_out", e.what());
   } catch (const rondel::peer_failed& e) {

@@ -275,12 +275,12 @@ TEST_CASE("messages of unequal sizes are told by their receiver") {
       rondel::barrier(rank.world(), stream);
     };
     if (test::mpi_rank() == 1) {
-      const std::string text =
-          failure_of<rondel::mismatched_operation>({.timeout = {20}}, program);
+      const std::string text = failure_of<rondel::mismatched_operation>({.timeout = {20}}, program);
       CHECK(has(text, sent == 3 ? "rank 0 sends 12 B where 16 B are expected"
                                 : "rank 0 sends more where 16 B are expected"));
     } else {
-      CHECK(has(failure_of<rondel::peer_failed>({.timeout = {20}}, program), "rank 1 failed first"));
+      CHECK(
+          has(failure_of<rondel::peer_failed>({.timeout = {20}}, program), "rank 1 failed first"));
     }
   }
 }
