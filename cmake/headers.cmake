@@ -20,6 +20,7 @@ set(RONDEL_HEADERS
   include/rondel/collective/ring_pass.hpp
   include/rondel/collective/scope.hpp
   include/rondel/collective/send_recv.hpp
+  include/rondel/comm/block_view.hpp
   include/rondel/comm/blocks.hpp
   include/rondel/comm/concepts.hpp
   include/rondel/comm/fault_plan.hpp
@@ -27,6 +28,10 @@ set(RONDEL_HEADERS
   include/rondel/comm/fingerprint.hpp
   include/rondel/comm/forwarding.hpp
   include/rondel/comm/ledger.hpp
+  include/rondel/comm/patience.hpp
+  include/rondel/comm/pending_call.hpp
+  include/rondel/comm/rank_call.hpp
+  include/rondel/comm/rank_listener.hpp
   include/rondel/comm/rank_names.hpp
   include/rondel/comm/send_recv_only.hpp
   include/rondel/comm/stream_copy.hpp
@@ -71,7 +76,10 @@ set(RONDEL_HEADERS
   include/rondel/device/strided.hpp
   include/rondel/device/task_queue.hpp
   include/rondel/launch.hpp
+  include/rondel/launch_engines.hpp
+  include/rondel/launcher.hpp
   include/rondel/rondel.hpp
+  include/rondel/trace/flight_calls.hpp
   include/rondel/trace/flight_recorder.hpp
   include/rondel/trace/flight_report.hpp
   include/rondel/trace/format.hpp
@@ -104,4 +112,20 @@ set(RONDEL_CUDA_HEADERS
   include/rondel/device/cuda_stream.hpp
   include/rondel/device/cuda_timeline.hpp
   include/rondel/device/cuda_wait.hpp
+)
+
+# The MPI component.
+set(RONDEL_MPI_HEADERS
+  include/rondel/comm/mpi.hpp
+  include/rondel/comm/mpi_api.hpp
+  include/rondel/comm/mpi_batch.hpp
+  include/rondel/comm/mpi_collectives.hpp
+  include/rondel/comm/mpi_context.hpp
+  include/rondel/comm/mpi_group.hpp
+  include/rondel/comm/mpi_mail.hpp
+  include/rondel/comm/mpi_make_world.hpp
+  include/rondel/comm/mpi_reduction.hpp
+  include/rondel/comm/mpi_transfer.hpp
+  include/rondel/comm/mpi_world.hpp
+  include/rondel/mpi.hpp
 )

@@ -25,9 +25,12 @@ LAYERS = [
     "offload",
     "attention",
     "executor",
+    "launcher.hpp",
     "launch.hpp",
+    "launch_engines.hpp",
     "rondel.hpp",
     "cuda.hpp",
+    "mpi.hpp",
 ]
 UMBRELLA = "rondel.hpp"
 OPEN_TO_ALL = {"core", "trace"}

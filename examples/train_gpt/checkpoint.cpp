@@ -78,7 +78,7 @@ checkpoint_store::checkpoint_store(rondel::disk& where, const options& o, const 
     }
     if (found_) check(o);
   }
-  if (folder_ && o.on_save_error == "stop") check_writable(where, o.checkpoint);
+  if (folder_ && o.on_save_error == "stop" && o.process == 0) check_writable(where, o.checkpoint);
 }
 
 void checkpoint_store::check(const options& o) const {

@@ -1,6 +1,7 @@
 #include <rondel/checkpoint/posix_disk.hpp>
 #include <rondel/core/file.hpp>
 #include <rondel/launch.hpp>
+#include <rondel/launcher.hpp>
 #include <rondel/trace/perfetto.hpp>
 #include <rondel/trace/svg.hpp>
 #include <rondel/trace/timeline.hpp>
@@ -10,6 +11,9 @@
 #include "report.hpp"
 #include "session.hpp"
 #include "text.hpp"
+#if defined(TRAIN_GPT_MPI)
+#include "session_mpi.hpp"
+#endif
 
 #include <cstdio>
 #include <exception>
@@ -67,25 +71,41 @@ void complain(const std::string& message) {
     return single ? run_session<float>(engine, o, text, store, nullptr, heard)
                   : run_session<double>(engine, o, text, store, nullptr, heard);
   }
-  rondel::threads engine{.ranks = ranks, .recorder = recorder};
+#if defined(TRAIN_GPT_MPI)
+  if (o.engine == "mpi") {
+    return single ? run_session_mpi<float>(o, text, store, recorder, heard)
+                  : run_session_mpi<double>(o, text, store, recorder, heard);
+  }
+#endif
+  rondel::threads engine{.ranks = ranks, .timeout = {o.timeout}, .recorder = recorder};
   if (o.streams == "worker") engine.streams = rondel::stream_mode::worker;
   if (o.memory_limit > 0) engine.memory_limit = o.memory_bytes();
   return single ? run_session<float>(engine, o, text, store, recorder, heard)
                 : run_session<double>(engine, o, text, store, recorder, heard);
 }
 
+[[nodiscard]] std::vector<rondel::engine_facts> built_engines() {
+  std::vector<rondel::engine_facts> out = own_engines();
+#if defined(TRAIN_GPT_MPI)
+  out.push_back(mpi_facts());
+#endif
+  return out;
+}
+
+// Where ranks are processes, the first one speaks for all.
 void train(const options& o) {
   const loaded_text text = load_text(o.text.empty() ? default_text() : o.text);
   const text_split split = split_text(text.bytes, o.holdout, o.model.context);
   rondel::posix_disk disk;
   checkpoint_store store(disk, o, split);
   check_output(o);
-  print(describe_setup(o, text, split) + describe_resume(o, store));
+  if (o.process == 0) print(describe_setup(o, text, split) + describe_resume(o, store));
 
   const bool dry = o.engine == "sim";
   std::optional<rondel::timeline> recorder;
   if (o.trace_steps > 0 && !dry) recorder.emplace();
   const outcome result = run(o, split, store, recorder ? &*recorder : nullptr);
+  if (o.process > 0) return;
 
   if (!dry) print(describe_learning(o, result));
   print(describe_memory(result) + describe_traffic(o, result) + describe_work(o, result) +
@@ -102,12 +122,14 @@ void train(const options& o) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  rondel::launch_environment started;
   try {
-    if (const auto chosen = parse_options(argc, argv)) train(*chosen);
+    started = rondel::detect_launcher();
+    if (const auto chosen = parse_options(argc, argv, built_engines(), started)) train(*chosen);
     check_printed();
     return 0;
   } catch (const usage_error& e) {
-    complain(e.what());
+    if (started.rank == 0) complain(e.what());  // all processes were told the same
     return 2;
   } catch (const std::exception& e) {
     complain(e.what());

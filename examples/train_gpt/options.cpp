@@ -68,6 +68,13 @@ enum class bound { open, closed };
   };
 }
 
+[[nodiscard]] std::string known_engine(const std::string& text) {
+  for (const char* name : {"auto", "threads", "mpi", "sim"}) {
+    if (text == name) return {};
+  }
+  return concat("'", text, "' is none of auto, threads, mpi and sim");
+}
+
 // Declares the options on one parser.
 class declaration {
  public:
@@ -145,9 +152,12 @@ void declare(CLI::App& app, options& o) {
           "Seed of initial parameters, batches and sampling");
 
   all.group("Ranks");
-  all.add("--ranks", o.ranks, "N", whole_number(1, 1024), "Data-parallel ranks");
-  all.add("--engine", o.engine, "threads|sim", one_of("threads", "sim"),
-          "threads of this process; or a dry run that counts memory, work and messages");
+  all.add("--ranks", o.ranks, "N", whole_number(1, 1024),
+          "Data-parallel ranks; of MPI as many as there are processes");
+  all.add("--engine", o.engine, "NAME", known_engine,
+          "threads of this process; processes of an mpi job; or sim, a dry run that counts memory, "
+          "work and messages. auto is mpi under mpirun or srun, else threads");
+  all.add("--timeout", o.timeout, "SECONDS", positive, "How long a rank waits for another one");
   all.add("--streams", o.streams, "immediate|worker", one_of("immediate", "worker"),
           "Streams run work inside the call; or each on a thread of its own, so that "
           "communication overlaps computation");
@@ -263,7 +273,7 @@ void check_options(const options& o) {
 }
 
 void check_output(const options& o) {
-  if (o.trace_steps == 0 || o.engine == "sim") return;
+  if (o.trace_steps == 0 || o.engine == "sim" || o.process > 0) return;
   namespace fs = std::filesystem;
   std::error_code error;
   std::vector<fs::path> made;  // the innermost folder first
@@ -280,7 +290,13 @@ void check_output(const options& o) {
   throw usage_error(concat("--out: the folder '", o.out, "' cannot be written to"));
 }
 
-std::optional<options> parse_options(int argc, const char* const* argv) {
+std::vector<rondel::engine_facts> own_engines() {
+  return rondel::detail::facts_of(rondel::engines<rondel::threads, rondel::simulated>{});
+}
+
+std::optional<options> parse_options(int argc, const char* const* argv,
+                                     const std::vector<rondel::engine_facts>& built,
+                                     const rondel::launch_environment& started) {
   options out;
   CLI::App app(
       "Trains a small GPT on text, byte by byte, data-parallel over ranks, and shows what each "
@@ -294,6 +310,19 @@ std::optional<options> parse_options(int argc, const char* const* argv) {
     return std::nullopt;
   } catch (const CLI::ParseError& e) {
     throw usage_error(e.what());
+  }
+  const bool ranks_given = app.count("--ranks") > 0;
+  try {
+    const auto& engine = built[rondel::choose_engine(
+        built, started,
+        {.engine = out.engine, .ranks = ranks_given ? static_cast<int>(out.ranks) : 0})];
+    out.engine = engine.name;
+    if (!engine.starts_ranks) {
+      out.ranks = static_cast<std::size_t>(started.size);
+      out.process = static_cast<std::size_t>(started.rank);
+    }
+  } catch (const rondel::invalid_argument& e) {
+    throw usage_error(concat("--engine: ", e.what()));
   }
   check_options(out);
   return out;

@@ -1,4 +1,7 @@
 #pragma once
+#include <rondel/launch_engines.hpp>
+#include <rondel/launcher.hpp>
+
 #include "trainer.hpp"
 
 #include <cstddef>
@@ -41,8 +44,12 @@ struct options {
 
   /// Number of ranks.
   std::size_t ranks = 2;
-  /// `"threads"` or `"sim"`.
-  std::string engine = "threads";
+  /// `"threads"`, `"mpi"` or `"sim"`; `"auto"` until it is known.
+  std::string engine = "auto";
+  /// This process among those of the run: its rank where ranks are processes, else 0.
+  std::size_t process = 0;
+  /// Seconds that a rank waits for another one.
+  double timeout = 600;
   /// `"immediate"` or `"worker"`.
   std::string streams = "worker";
   /// Largest bucket of gradients in MiB.
@@ -93,9 +100,16 @@ struct options {
   [[nodiscard]] training_config training() const;
 };
 
-/// Reads the command line. Returns nothing if it asked for help, which is then printed. Throws
-/// `usage_error` for anything that cannot be done, but looks at no file or folder.
-[[nodiscard]] std::optional<options> parse_options(int argc, const char* const* argv);
+/// The engines that every build has.
+[[nodiscard]] std::vector<rondel::engine_facts> own_engines();
+
+/// Reads the command line, and chooses one of the engines `built` by it and by who started this
+/// process. Returns nothing if it asked for help, which is then printed. Throws `usage_error` for
+/// anything that cannot be done, but looks at no file or folder.
+[[nodiscard]] std::optional<options> parse_options(
+    int argc, const char* const* argv,
+    const std::vector<rondel::engine_facts>& built = own_engines(),
+    const rondel::launch_environment& started = {});
 
 /// Throws `usage_error` unless the values fit together.
 void check_options(const options& o);

@@ -6,6 +6,7 @@
 #include <rondel/device/concepts.hpp>
 #include <rondel/device/sim.hpp>
 #include <rondel/launch.hpp>
+#include <rondel/launch_engines.hpp>
 #include <rondel/trace/ledger.hpp>
 #include <rondel/trace/timeline.hpp>
 
@@ -16,6 +17,7 @@
 #include "trainer.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <concepts>
@@ -23,6 +25,7 @@
 #include <cstdint>
 #include <span>
 #include <stdexcept>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -324,6 +327,58 @@ class rank_session {
   rondel::work_total beside_{};
 };
 
+/// Every rank's outcome on every rank, for ranks that are processes. Collective.
+template <rondel::communicator C>
+[[nodiscard]] std::vector<rank_outcome> gather_outcomes(C& world, const rank_outcome& own) {
+  struct fixed {
+    std::array<std::size_t, 4> parts;
+    rondel::memory_usage memory;
+    std::uint64_t allocations_at_start;
+    rondel::work_total work;
+    std::array<std::size_t, 2> rows;  // of the two ledgers
+  };
+  static_assert(std::is_trivially_copyable_v<fixed> &&
+                std::is_trivially_copyable_v<rondel::ledger_row>);
+  const auto gather = [&]<class V>(const std::vector<V>& mine) {
+    std::vector<V> all(mine.size() * static_cast<std::size_t>(world.size()));
+    world.exchange_host(std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(all)));
+    return all;
+  };
+  std::vector<rondel::ledger_row> rows = own.gradient_traffic.rows();
+  const auto& metric = own.metric_traffic.rows();
+  const std::array sizes{rows.size(), metric.size()};
+  rows.insert(rows.end(), metric.begin(), metric.end());
+  const auto fixed_parts =
+      gather(std::vector<fixed>{{{own.parameters, own.gradients, own.optimizer, own.activations},
+                                 own.memory,
+                                 own.allocations_at_start,
+                                 own.work,
+                                 sizes}});
+  std::size_t most = 0;
+  for (const fixed& f : fixed_parts) most = std::max(most, f.rows[0] + f.rows[1]);
+  rows.resize(most);
+  const auto all_rows = gather(rows);
+
+  std::vector<rank_outcome> out;
+  for (std::size_t r = 0; r < fixed_parts.size(); ++r) {
+    const fixed& f = fixed_parts[r];
+    rank_outcome& one = out.emplace_back();
+    one.parameters = f.parts[0];
+    one.gradients = f.parts[1];
+    one.optimizer = f.parts[2];
+    one.activations = f.parts[3];
+    one.memory = f.memory;
+    one.allocations_at_start = f.allocations_at_start;
+    one.work = f.work;
+    for (std::size_t i = 0; i < f.rows[0] + f.rows[1]; ++i) {
+      const rondel::ledger_row& row = all_rows[r * most + i];
+      auto& book = i < f.rows[0] ? one.gradient_traffic : one.metric_traffic;
+      book.record(row.kind, row.peer, row.way, row.bytes);
+    }
+  }
+  return out;
+}
+
 /// Runs the whole of `o` on `engine` in precision `T`, from where `store` says. Throws `diverged`
 /// and `save_failed`. `recorder` is null, or what the engine records to; it is stopped but for the
 /// traced steps. `heard` hears of the progress.
@@ -333,11 +388,16 @@ template <class T, class Engine>
                                   listener& heard) {
   outcome out;
   if (recorder != nullptr) recorder->stop();
-  out.ranks = rondel::run(engine, [&](auto& rank) {
+  const auto train = [&](auto& rank) {
     using world = std::remove_cvref_t<decltype(rank.world())>;
     rank_session<T, world> session(rank.world(), o, text, store, recorder, heard);
     return session.train(out);
-  });
+  };
+  if constexpr (rondel::engine_traits<Engine>::starts_ranks) {
+    out.ranks = run(engine, train);
+  } else {
+    out.ranks = run(engine, [&](auto& rank) { return gather_outcomes(rank.world(), train(rank)); });
+  }
   return out;
 }
 

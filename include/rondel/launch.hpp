@@ -1,5 +1,6 @@
 #pragma once
 #include <rondel/comm/fault_plan.hpp>
+#include <rondel/comm/rank_listener.hpp>
 #include <rondel/comm/threads.hpp>
 #include <rondel/core/error.hpp>
 #include <rondel/core/seconds.hpp>
@@ -92,33 +93,11 @@ namespace detail {
   return sim_device({.memory_limit = s.memory_limit, .rank = rank});
 }
 
-// Brings what goes wrong on a rank's streams to the world.
-class rank_listener final : public stream_listener {
- public:
-  rank_listener(thread_world& world, int rank) noexcept : world_(&world), rank_(rank) {}
-  void unwinding() noexcept override {
-    world_->fail(rank_, "it leaves by an exception while its streams have work");
-  }
-  void failed(const std::exception_ptr& failure) noexcept override {
-    try {
-      std::rethrow_exception(failure);
-    } catch (const std::exception& e) {
-      world_->note_stream_failure(rank_, e.what());
-    } catch (...) {
-      world_->note_stream_failure(rank_, "an exception that is no std::exception");
-    }
-  }
-
- private:
-  thread_world* world_;
-  int rank_;
-};
-
 struct nothing {};
 
 // One rank's thread, whatever it ends with.
-template <class Program, class Slot, class Result>
-void run_rank(thread_world& world, int rank, Program& program, Slot& context,
+template <class World, class Program, class Slot, class Result>
+void run_rank(World& world, int rank, Program& program, Slot& context,
               std::optional<Result>& result, std::exception_ptr& failure) {
   try {
     if constexpr (std::is_same_v<Result, nothing>) {
@@ -139,15 +118,15 @@ void run_rank(thread_world& world, int rank, Program& program, Slot& context,
   }
 }
 
-// Rethrows `failure`; what the engine itself has thrown gets the last calls of all ranks appended.
-[[noreturn]] inline void rethrow_with_flights(const std::exception_ptr& failure,
-                                              thread_world& world) {
+// Rethrows `failure`; what the engine itself has thrown gets `flights()`, a text, appended.
+template <class Flights>
+[[noreturn]] void rethrow_with_flights(const std::exception_ptr& failure, const Flights& known) {
   std::string flights;
   const auto words = [&](const error& e) { return concat(e.what(), "\n", flights); };
   try {
     std::rethrow_exception(failure);
   } catch (const communication_error& e) {
-    flights = to_table(world.flights());
+    flights = known();
     if (flights.empty()) throw;
     if (typeid(e) == typeid(peer_failed)) {
       const auto& failed = static_cast<const peer_failed&>(e);
@@ -181,7 +160,7 @@ auto run_threads(const Engine& engine, Program& program) {
   const auto group = make_thread_group(engine.ranks, engine.flight_records);
   const auto ranks = static_cast<std::size_t>(engine.ranks);
   std::vector<std::exception_ptr> failures(ranks);
-  std::vector<rank_listener> listeners;
+  std::vector<rank_listener<thread_world>> listeners;
   std::vector<device_type> devices;
   std::vector<std::optional<context_type>> contexts(ranks);
   std::vector<std::optional<result_type>> results(ranks);
@@ -208,12 +187,13 @@ auto run_threads(const Engine& engine, Program& program) {
       }
     }
   }
+  const auto flights = [&] { return to_table(group->world().flights()); };
   const int first = group->world().first_failed();
   if (first >= 0 && failures[static_cast<std::size_t>(first)] != nullptr) {
-    rethrow_with_flights(failures[static_cast<std::size_t>(first)], group->world());
+    rethrow_with_flights(failures[static_cast<std::size_t>(first)], flights);
   }
   for (const auto& failure : failures) {
-    if (failure != nullptr) rethrow_with_flights(failure, group->world());
+    if (failure != nullptr) rethrow_with_flights(failure, flights);
   }
   if constexpr (!std::is_void_v<returned>) {
     std::vector<returned> out;

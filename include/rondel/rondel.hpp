@@ -23,6 +23,8 @@
 #include <rondel/device/host_kernels.hpp>
 #include <rondel/device/sim.hpp>
 #include <rondel/launch.hpp>
+#include <rondel/launch_engines.hpp>
+#include <rondel/launcher.hpp>
 #include <rondel/trace/ledger.hpp>
 #include <rondel/trace/ledger_table.hpp>
 #include <rondel/trace/perfetto.hpp>

@@ -72,7 +72,8 @@ refuse "--holdout: '0' is not a number in (0, 1)" --holdout 0
 refuse "--holdout: '1'" --holdout 1
 refuse "--bucket: '0'" --bucket 0
 refuse "--precision: 'f16' is neither f32 nor f64" --precision f16
-refuse "--engine: 'mpi' is neither threads nor sim" --engine mpi
+refuse "--engine: 'cuda' is none of auto, threads, mpi and sim" --engine cuda
+refuse "--timeout: '0' is not a number in (0," --timeout 0
 refuse "--streams: 'none' is neither immediate nor worker" --streams none
 refuse "--top-k: '257'" --top-k 257
 refuse "--temperature: '-1'" --temperature -1

@@ -35,7 +35,7 @@ run() {
 
 "$program" --help >output 2>errors || fail "no help"
 for option in text holdout layers heads width context precision steps batch accumulation lr min-lr warmup \
-  weight-decay beta1 beta2 eps clip seed ranks engine streams bucket memory-limit log-every quiet eval-every \
+  weight-decay beta1 beta2 eps clip seed ranks engine timeout streams bucket memory-limit log-every quiet eval-every \
   eval-windows sample-length temperature top-k prompt out trace-steps checkpoint save-every keep on-save-error resume; do
   expect "^ +--$option( |,|$)"
 done

@@ -245,7 +245,7 @@ class thread_communicator<cuda_device> : public thread_endpoint {
   template <class Body>
   void enqueue(cuda_stream& s, work cost, const Body& body) {
     cost.name = to_string(member_->current.op.kind);
-    detail::pending_call pending(*member_, true);
+    detail::call_in_place pending(*member_, true);
     const std::uint64_t ticket = member_->tickets++;
     s.launch(cost, [&](cudaStream_t stream) {
       const auto queue = [&](detail::thread_group& group, detail::thread_call& call) {
@@ -271,7 +271,7 @@ class thread_communicator<cuda_device> : public thread_endpoint {
     enqueue(s, cost,
             [&, turn = ++member_->meetings](detail::thread_group& group, detail::thread_call& call,
                                             cudaStream_t stream) {
-              const detail::thread_input shown{in};
+              const detail::thread_input shown{in, 0};
               group.meet(call, turn, shown, out, detail::block_view(blocks),
                          [&](const auto& peers) {
                            detail::cuda_port::use use(*port_, stream);

@@ -84,8 +84,8 @@ class thread_group {
   template <class Body>
   void run(const thread_call& call, const Body& body) {
     auto& doing = world_->doing(world_rank(call.rank));
-    sync::atomic<std::uint64_t>& side = call.host ? doing.host : doing.stream;
-    side.store(pack(call), std::memory_order_relaxed);
+    const std::uint64_t word = rank_activity::pack(number_, call);
+    doing.enter(word, call.host);
     try {
       body();
     } catch (const std::exception& failure) {
@@ -95,12 +95,7 @@ class thread_group {
       give_up(call.rank, "an exception that is no std::exception");
       throw;
     }
-    side.store(0, std::memory_order_relaxed);
-    // The host may be ahead of the streams, whose calls are then not the last.
-    const std::uint64_t last = doing.last.load(std::memory_order_relaxed), own = pack(call);
-    if (group_of(last) != group_of(own) || sequence_of(last) < sequence_of(own)) {
-      doing.last.store(own, std::memory_order_relaxed);
-    }
+    doing.leave(word, call.host);
   }
 
   // The meeting number `turn` of the streams' operations, or of the hosts'. `move(peers)` runs
@@ -237,18 +232,6 @@ class thread_group {
     return at(channels_, from * size() + to);
   }
 
-  // A word for `thread_world::activity`, never 0: 8 bit kind, 16 group, 40 sequence.
-  [[nodiscard]] std::uint64_t pack(const thread_call& call) const noexcept {
-    return (static_cast<std::uint64_t>(call.op.kind) << 56) | ((number_ & 0xffffU) << 40) |
-           sequence_of(call.sequence);
-  }
-  [[nodiscard]] static std::uint64_t group_of(std::uint64_t word) noexcept {
-    return (word >> 40) & 0xffffU;
-  }
-  [[nodiscard]] static std::uint64_t sequence_of(std::uint64_t word) noexcept {
-    return word & 0xff'ffff'ffffU;
-  }
-
   // What rank `rank` of the world is in, or did last.
   [[nodiscard]] std::string doing_text(int rank) const {
     for (int r = 0; r < size(); ++r) {
@@ -257,19 +240,7 @@ class thread_group {
         return "it has left";
       }
     }
-    const auto& doing = world_->doing(rank);
-    const std::uint64_t stream = doing.stream.load(std::memory_order_relaxed);
-    const std::uint64_t host = doing.host.load(std::memory_order_relaxed);
-    const auto name = [](std::uint64_t word) {
-      return concat(to_string(static_cast<operation_kind>(word >> 56)), " #", sequence_of(word),
-                    group_of(word) == 0 ? "" : concat(" of communicator ", group_of(word)));
-    };
-    if (stream != 0 || host != 0) {
-      return concat("it waits in ", stream != 0 ? name(stream) : "",
-                    stream != 0 && host != 0 ? " and " : "", host != 0 ? name(host) : "");
-    }
-    const std::uint64_t last = doing.last.load(std::memory_order_relaxed);
-    return last == 0 ? "it has called nothing yet" : concat("its last call was ", name(last));
+    return world_->doing(rank).text();
   }
 
   template <class F>

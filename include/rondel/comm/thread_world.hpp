@@ -1,6 +1,6 @@
 #pragma once
+#include <rondel/comm/rank_call.hpp>
 #include <rondel/core/error.hpp>
-#include <rondel/core/seconds.hpp>
 #include <rondel/core/sync.hpp>
 #include <rondel/trace/flight_recorder.hpp>
 
@@ -13,35 +13,11 @@
 
 namespace rondel::detail {
 
-// How long one call may still wait. The clock starts with the first wait that takes time, so
-// calls whose peers are there do not read it.
-struct patience {
-  using clock = sync::clock;
-
-  seconds timeout;
-  clock::time_point end{};
-  bool started = false;
-
-  void start() noexcept {
-    if (started) return;
-    started = true;
-    // What a clock cannot count to is longer than anybody waits.
-    const double bounded = timeout.value < 1e9 ? timeout.value : 1e9;
-    end = clock::now() +
-          std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(bounded));
-  }
-};
-
 // What all communicators that come from one launch share: what each rank is in, who failed
 // first, and the place where ranks sleep when spinning and yielding did not help.
 class thread_world {
  public:
-  // What a rank is in and what it did last; for messages only. The host and the streams of a rank
-  // may each be in a call.
-  struct alignas(64) activity {
-    sync::atomic<std::uint64_t> stream{0}, host{0}, last{0};
-    sync::atomic<bool> silent{false};
-  };
+  using activity = rank_activity;
 
   // More ranks than cores must not spin: the one waited for needs the core. Of each rank the last
   // `records` calls are kept.

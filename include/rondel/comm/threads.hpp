@@ -1,5 +1,6 @@
 #pragma once
 #include <rondel/comm/concepts.hpp>
+#include <rondel/comm/pending_call.hpp>
 #include <rondel/comm/stream_copy.hpp>
 #include <rondel/comm/thread_batch.hpp>
 #include <rondel/comm/thread_endpoint.hpp>
@@ -214,7 +215,7 @@ class thread_communicator : public thread_endpoint {
     cost.name = to_string(member_->current.op.kind);
     const std::uint64_t ticket = member_->tickets++;
     if (runs_in_launch(s)) {
-      detail::pending_call<detail::thread_call&> pending(*member_, runs_kernels<Device>);
+      detail::call_in_place pending(*member_, runs_kernels<Device>);
       s.launch(cost, [&] {
         pending.run(ticket, body);
         // Nobody waits for this: later calls come from the thread that is in this one.
@@ -222,7 +223,7 @@ class thread_communicator : public thread_endpoint {
       });
       return;
     }
-    s.launch(cost, [queued = detail::queued_call{member_, {*member_, runs_kernels<Device>}}, ticket,
+    s.launch(cost, [queued = detail::queued_call(member_, runs_kernels<Device>), ticket,
                     run = std::move(body)]() mutable {
       queued.call.run(ticket, run);
       queued.member->served.store(ticket + 1, std::memory_order_seq_cst);
