@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -247,7 +248,7 @@ class thread_communicator<cuda_device> : public thread_endpoint {
     cost.name = to_string(member_->current.op.kind);
     detail::pending_call pending(*member_, true);
     const std::uint64_t ticket = member_->tickets++;
-    s.launch(cost, [&](cudaStream_t stream) {
+    const auto run = [&](cudaStream_t stream) {
       const auto queue = [&](detail::thread_group& group, detail::thread_call& call) {
         port_->begin(stream);
         body(group, call, stream);
@@ -260,7 +261,14 @@ class thread_communicator<cuda_device> : public thread_endpoint {
         throw;
       }
       member_->served.store(ticket + 1, std::memory_order_release);
-    });
+    };
+    try {
+      s.launch(cost, run);
+    } catch (const std::exception& e) {
+      // If the call has not run, these are the words that its peers get.
+      member_->group->world().note_stream_failure(member_->group->world_rank(rank()), e.what());
+      throw;
+    }
   }
 
   // A meeting of all ranks, at which this one shows `in`, `out` and `blocks`, and then queues
@@ -274,7 +282,7 @@ class thread_communicator<cuda_device> : public thread_endpoint {
               const detail::thread_input shown{in};
               group.meet(call, turn, shown, out, detail::block_view(blocks),
                          [&](const auto& peers) {
-                           detail::cuda_port::use use(*port_, stream);
+                           detail::cuda_port::use use(*port_, stream, timeout());
                            for (int r = 0; r < size(); ++r) {
                              if (r != rank()) port_->await_ready(stream, group, r);
                            }
@@ -293,7 +301,7 @@ class thread_communicator<cuda_device> : public thread_endpoint {
     enqueue(s, copies(bytes),
             [&](detail::thread_group& group, detail::thread_call& call, cudaStream_t stream) {
               const auto carry = [&](void* to, const void* from, std::size_t size, int peer) {
-                detail::cuda_port::use use(*port_, stream);
+                detail::cuda_port::use use(*port_, stream, timeout());
                 port_->await_ready(stream, group, peer);
                 copy_between({s, stream}, to, port_->ordinal(), from, port(peer).ordinal(), size);
                 use.done();
