@@ -4,6 +4,7 @@
 #include <rondel/trace/timeline.hpp>
 
 #include "engine.hpp"
+#include "stream.hpp"
 
 #include <cstddef>
 #include <cstring>
