@@ -207,9 +207,13 @@ TEST_CASE("a kernel that fails while it runs fails every stream of its device") 
     auto far = elsewhere.make_stream();
     auto event = device.make_event();
     bytes memory(device, stream, 8);
-    stream.launch({},
-                  [](cudaStream_t s) { fake_cuda::fail_in_stream(s, cudaErrorIllegalAddress); });
+    conformance::gate closed;
+    stream.launch({}, [&](cudaStream_t s) {
+      test::run_on_host(s, [&] { (void)closed.pass(); });
+      fake_cuda::fail_in_stream(s, cudaErrorIllegalAddress);
+    });
     stream.record(event);
+    closed.open();
     const std::string text = thrown_by([&] { stream.synchronize(); });
     CHECK(has(text, "cudaErrorIllegalAddress (700): an illegal memory access"));
     CHECK(has(thrown_by([&] { event.synchronize(); }), "cudaErrorIllegalAddress"));

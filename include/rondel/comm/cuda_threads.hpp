@@ -143,17 +143,17 @@ class thread_communicator<cuda_device> : public thread_endpoint {
               // Written by the kernel that reduces, where that can reach them, and else copied.
               const auto own = out.subspan(begin, count);
               std::vector<device_span<T>> outs{own};
-              std::vector<int> far;
+              std::vector<int> unreached;
               for (int r = 0; r < size(); ++r) {
                 if (r == rank()) continue;
                 if (port(r).open_to(port_->ordinal())) {
                   outs.push_back({static_cast<T*>(peers(r).out) + begin, count});
                 } else {
-                  far.push_back(r);
+                  unreached.push_back(r);
                 }
               }
               reduce_share<T>(part, std::move(outs), peers, begin, count, op);
-              for (const int r : far) {
+              for (const int r : unreached) {
                 copy_between(part, static_cast<T*>(peers(r).out) + begin, port(r).ordinal(),
                              own.data(), port_->ordinal(), own.size_bytes());
               }
