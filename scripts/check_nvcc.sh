@@ -22,7 +22,7 @@ if [[ $1 == --headers ]]; then
     TIMEFORMAT='%U %S'
     seconds=$({ time "$nvcc" "${flags[@]}" -arch=sm_90 -c "$unit" -o "$unit.o" >&2; } 2>&1) ||
       { echo "$seconds"; echo "$header does not compile alone"; exit 1; }
-    awk -v header="$header" '{ printf "%5.2f s  %s%s\n", $1 + $2, header, $1 + $2 > 3 ? ": over budget" : "" }' \
+    awk -v header="$header" '{ printf "%5.2f s  %s%s\n", $1 + $2, header, ($1 + $2 > 3) ? ": over budget" : "" }' \
       <<<"$(tail -n 1 <<<"$seconds")"
   done
   exit 0

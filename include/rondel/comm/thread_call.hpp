@@ -2,6 +2,7 @@
 #include <rondel/comm/blocks.hpp>
 #include <rondel/comm/thread_world.hpp>
 #include <rondel/core/operation.hpp>
+#include <rondel/core/sync.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -25,6 +26,13 @@ struct thread_message {
   std::size_t size = 0;
   std::uint64_t index = 0;  // of its channel, once posted
   enum class state : std::uint8_t { waiting, posted, done } progress = state::waiting;
+};
+
+// Brings a message from its sender's memory to its receiver's.
+struct carry_on_host {
+  void operator()(void* to, const void* from, std::size_t size, int) const noexcept {
+    sync::copy(to, from, size);
+  }
 };
 
 // Another rank's block sizes, of whatever type it has.

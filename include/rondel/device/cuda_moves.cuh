@@ -108,7 +108,7 @@ struct cuda_moves {
     });
   }
 
-  template <class T, std::integral I, class Stream>
+  template <class T, std::integral Index, class Stream>
   static void gather_rows(Stream& s, device_span<T> out, device_span<const T> in,
                           device_span<const Index> index, std::size_t width) {
     check_rows("gather_rows", width, out.size(), index.size());
@@ -120,7 +120,7 @@ struct cuda_moves {
              });
   }
 
-  template <class T, std::integral I, class Stream>
+  template <class T, std::integral Index, class Stream>
   static void scatter_rows(Stream& s, device_span<T> out, device_span<const T> in,
                            device_span<const Index> index, std::size_t width) {
     check_rows("scatter_rows", width, in.size(), index.size());
