@@ -6,3 +6,4 @@
 #include <rondel/device/cuda.hpp>
 #include <rondel/device/cuda_dlpack.hpp>
 #include <rondel/device/cuda_host_buffer.hpp>
+#include <rondel/launch.hpp>

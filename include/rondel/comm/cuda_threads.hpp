@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -318,5 +319,35 @@ class thread_communicator<cuda_device> : public thread_endpoint {
 };
 
 static_assert(communicator<thread_communicator<cuda_device>>);
+
+/// Ranks that are threads of this process, each with a `cuda_device` of its own: an engine of
+/// `run`, whose context has a `thread_communicator<cuda_device>`.
+struct cuda_threads {
+  /// Number of ranks.
+  int ranks = 1;
+  /// Number of GPUs, which ranks take in turn; 0 for all that are visible.
+  int gpus = 0;
+  /// Bytes that may be live on each rank's device.
+  std::uint64_t memory_limit = std::numeric_limits<std::uint64_t>::max();
+  /// How long a call may wait for its peers.
+  seconds timeout{600};
+  /// Where all streams record what they run; null for nowhere. Must outlive the run.
+  timeline* recorder = nullptr;
+  /// How many of each rank's last calls are kept for the words of a failure; 0 for none.
+  std::size_t flight_records = 32;
+
+  /// The device of rank `rank`, for `run`.
+  [[nodiscard]] friend cuda_device make_device(const cuda_threads& engine, int rank,
+                                               stream_listener& listener) {
+    int gpus = engine.gpus;
+    if (gpus == 0) detail::check_cuda(cudaGetDeviceCount(&gpus), "cudaGetDeviceCount", -1);
+    if (gpus < 1) throw invalid_argument(concat("cuda_threads: ", gpus, " GPUs"));
+    return cuda_device({.ordinal = rank % gpus,
+                        .memory_limit = engine.memory_limit,
+                        .rank = rank,
+                        .recorder = engine.recorder,
+                        .listener = &listener});
+  }
+};
 
 }  // namespace rondel
