@@ -25,13 +25,16 @@ rondel_check(docs.self_test COMMAND ${scripts}/check_docs.sh --self-test ${PROJE
 
 rondel_check(compile_time TIMEOUT 600
   COMMAND Python3::Interpreter ${scripts}/compile_time.py
-    --compiler ${CMAKE_CXX_COMPILER} --output ${PROJECT_BINARY_DIR}/compile_time.txt)
+    --compiler ${CMAKE_CXX_COMPILER} --system ${CUDAToolkit_INCLUDE_DIRS}
+    --output ${PROJECT_BINARY_DIR}/compile_time.txt)
 # The longest of all tests, so it starts first.
 set_tests_properties(check.compile_time PROPERTIES COST 1000)
 
-file(GLOB sketches CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/sketch/*.cu)
-foreach(sketch IN LISTS sketches)
-  cmake_path(GET sketch STEM name)
+file(GLOB units CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/sketch/*.cu ${PROJECT_SOURCE_DIR}/tests/cuda/*.cu)
+foreach(unit IN LISTS units)
+  cmake_path(GET unit STEM name)
   rondel_check(nvcc.${name} TIMEOUT 300
-    COMMAND ${scripts}/check_nvcc.sh ${sketch} ${PROJECT_BINARY_DIR}/nvcc)
+    COMMAND ${scripts}/check_nvcc.sh ${unit} ${PROJECT_BINARY_DIR}/nvcc)
 endforeach()
+rondel_check(nvcc.headers TIMEOUT 300
+  COMMAND ${scripts}/check_nvcc.sh --headers ${PROJECT_BINARY_DIR}/nvcc)

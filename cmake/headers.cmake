@@ -102,6 +102,7 @@ set(RONDEL_CUDA_HEADERS
   include/rondel/cuda.hpp
   include/rondel/device/cuda.hpp
   include/rondel/device/cuda_check.hpp
+  include/rondel/device/cuda_dlpack.hpp
   include/rondel/device/cuda_host_buffer.hpp
   include/rondel/device/cuda_kernels.cuh
   include/rondel/device/cuda_launch.cuh

@@ -25,12 +25,13 @@ def children_seconds():
     return usage.ru_utime + usage.ru_stime
 
 
-def best_seconds(compiler, headers, repeat):
+def best_seconds(compiler, headers, repeat, system=()):
     """The shortest of repeat compilations of one file that includes headers; None if it does not compile."""
     with tempfile.TemporaryDirectory() as folder:
         source = pathlib.Path(folder) / "unit.cpp"
         source.write_text("".join(f"#include <{header}>\n" for header in headers), encoding="utf-8")
-        command = [compiler, "-std=c++20", "-fsyntax-only", f"-I{ROOT / 'include'}", str(source)]
+        command = [compiler, "-std=c++20", "-fsyntax-only", f"-I{ROOT / 'include'}"]
+        command += [f"-isystem{folder}" for folder in system] + [str(source)]
         best = None
         for _ in range(repeat):
             start = children_seconds()
@@ -46,6 +47,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--compiler", default="g++")
     parser.add_argument("--repeat", type=int, default=3, help="compilations per header, the best counts")
+    parser.add_argument("--system", nargs="*", default=[], help="include folders of the backends' packages")
     parser.add_argument("--output", type=pathlib.Path, help="also write the report to this file")
     arguments = parser.parse_args()
 
@@ -59,7 +61,7 @@ def main():
     include = ROOT / "include"
     for path in sorted(filter(pathlib.Path.is_file, include.rglob("*.hpp"))):
         header = path.relative_to(include).as_posix()
-        seconds = best_seconds(arguments.compiler, [header], arguments.repeat)
+        seconds = best_seconds(arguments.compiler, [header], arguments.repeat, arguments.system)
         budget = BUDGET_SECONDS.get(header, DEFAULT_BUDGET_SECONDS)
         rows.append((header, None if seconds is None else seconds * scale, budget))
 

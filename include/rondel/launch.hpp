@@ -140,8 +140,14 @@ template <class Flights>
   }
 }
 
+// Something that says how many threads are ranks, and makes their devices; by a friend
+// `make_device` where it is no engine of this file.
 template <class E>
-concept rank_engine = std::same_as<E, threads> || std::same_as<E, simulated>;
+concept rank_engine = requires(const E& engine, stream_listener& listener) {
+  { engine.ranks } -> std::convertible_to<int>;
+  { engine.timeout } -> std::convertible_to<seconds>;
+  make_device(engine, 0, listener);
+};
 
 template <class Engine>
 using device_made_by =
@@ -205,8 +211,8 @@ auto run_threads(const Engine& engine, Program& program) {
 
 }  // namespace detail
 
-/// Runs `program(rank)` on every rank of `engine`, which is `threads` or `simulated`, each on a
-/// thread of its own, and waits for all. `rank` is a `rank_context&`.
+/// Runs `program(rank)` on every rank of `engine`, which is `threads`, `simulated` or
+/// `cuda_threads`, each on a thread of its own, and waits for all. `rank` is a `rank_context&`.
 ///
 /// Returns what the ranks return, in their order, or nothing if that is void. When ranks throw,
 /// the others are woken (see `communicator`) and, once all have ended, the exception of the

@@ -485,26 +485,27 @@ void bad_arguments(C& comm, rondel::stream_of<C>& stream) {
   CHECK(download(stream, y.span()) == std::vector<float>{static_cast<float>(size)});
 }
 
+// All reductions of some types.
+template <class... T, class C>
+void reductions_of(C& comm, rondel::stream_of<C>& stream) {
+  const auto ops = [&]<class U>(std::type_identity<U>) {
+    all_reduce_of<U>(comm, stream, rondel::sum{});
+    all_reduce_of<U>(comm, stream, rondel::mean{});
+    all_reduce_of<U>(comm, stream, rondel::max{});
+    all_reduce_of<U>(comm, stream, rondel::min{});
+    all_reduce_of<U>(comm, stream, user_min{});
+    reduce_scatter_of<U>(comm, stream, rondel::sum{});
+    reduce_scatter_of<U>(comm, stream, rondel::mean{});
+    rank_order_of<U>(comm, stream);
+  };
+  (ops(std::type_identity<T>{}), ...);
+}
+
 // All reductions of all types; the largest part of the suite, for the models themselves.
 template <class C>
 void reductions(C& comm, rondel::stream_of<C>& stream) {
-  const auto types = [&]<class... T>(std::type_identity<T>...) {
-    const auto ops = [&]<class U>(std::type_identity<U>) {
-      all_reduce_of<U>(comm, stream, rondel::sum{});
-      all_reduce_of<U>(comm, stream, rondel::mean{});
-      all_reduce_of<U>(comm, stream, rondel::max{});
-      all_reduce_of<U>(comm, stream, rondel::min{});
-      all_reduce_of<U>(comm, stream, user_min{});
-      reduce_scatter_of<U>(comm, stream, rondel::sum{});
-      reduce_scatter_of<U>(comm, stream, rondel::mean{});
-      rank_order_of<U>(comm, stream);
-    };
-    (ops(std::type_identity<T>{}), ...);
-  };
-  types(std::type_identity<double>{}, std::type_identity<float>{},
-        std::type_identity<rondel::bfloat16>{}, std::type_identity<rondel::float16>{},
-        std::type_identity<std::int64_t>{}, std::type_identity<std::int32_t>{},
-        std::type_identity<std::uint8_t>{});
+  reductions_of<double, float, rondel::bfloat16, rondel::float16, std::int64_t, std::int32_t,
+                std::uint8_t>(comm, stream);
 }
 
 template <class C>

@@ -71,10 +71,10 @@ struct scene {
   }
 };
 
-// Exactly one problem, with these words in it.
+// The first problem has these words in it. Others may follow from it.
 void expect(const fake_cuda::runtime& machine, const std::string& words) {
   const auto problems = machine.problems();
-  REQUIRE(problems.size() == 1);
+  REQUIRE(!problems.empty());
   INFO(problems[0]);
   CHECK(problems[0].find(words) != std::string::npos);
 }
@@ -117,7 +117,7 @@ TEST_CASE("fake CUDA: what a missing wait does") {
     s.let_wait(s.a, s.b);
     s.free();
     s.close();
-    CHECK(machine.finish().size() == 1);
+    CHECK(!machine.finish().empty());
   }
   SUBCASE("goes wrong in some run") {
     int wrong = 0;
@@ -132,7 +132,7 @@ TEST_CASE("fake CUDA: what a missing wait does") {
       s.let_wait(s.a, s.b);
       s.free();
       s.close();
-      CHECK(machine.finish().size() == 1);
+      CHECK(!machine.finish().empty());
       if (out[0] != 7) ++wrong;
     }
     CHECK(wrong != 0);
@@ -183,7 +183,7 @@ TEST_CASE("fake CUDA: the order of allocation and free") {
     s.free();
   }
   s.close();
-  CHECK(machine.finish().size() == 1);
+  CHECK(!machine.finish().empty());
 }
 
 TEST_CASE("fake CUDA: handles") {
@@ -249,7 +249,7 @@ TEST_CASE("fake CUDA: handles") {
     CHECK(cudaEventDestroy(event) == cudaSuccess);
     expect(machine, "not the current one");
   }
-  CHECK(machine.finish().size() == 1);
+  CHECK(!machine.finish().empty());
 }
 
 TEST_CASE("fake CUDA: what is left") {
@@ -307,7 +307,7 @@ TEST_CASE("fake CUDA: memory of the wrong side") {
   }
   s.free();
   s.close();
-  CHECK(machine.finish().size() == 1);
+  CHECK(!machine.finish().empty());
 }
 
 TEST_CASE("fake CUDA: host code that follows a device address dies") {

@@ -54,45 +54,50 @@ class cuda_port {
     wait(stream, of(group, peer).done_);
   }
 
-  // Records, when the scope ends however it ends, that this rank is done with its peers' memory.
+  // A scope in which this rank queues work on its peers' memory. It ends by `done`, for whose
+  // record the peers' streams wait; or by an exception, and then when that work has run, because
+  // what they could wait for may be what has failed.
   class use {
    public:
-    use(cuda_port& port, cudaStream_t stream) noexcept : port_(port), stream_(stream) {}
+    use(cuda_port& port, cudaStream_t stream, seconds most) noexcept
+        : port_(port), stream_(stream), most_(most) {}
     use(const use&) = delete;
     use& operator=(const use&) = delete;
     ~use() {
-      if (!done_ && cudaEventRecord(port_.done_.native(), stream_) != cudaSuccess) {
-        (void)cudaGetLastError();  // what unwinds now says more
-      }
+      if (!done_) poll([this] { return cudaStreamQuery(stream_); }, most_);
     }
     void done() {
-      done_ = true;
       record(port_.done_, stream_);
+      done_ = true;
     }
 
    private:
     cuda_port& port_;
     cudaStream_t stream_;
+    seconds most_;
     bool done_ = false;
   };
 
   // Blocks until no stream of a peer uses this rank's memory any more: before a rank that gives
-  // up takes it back. The world has failed, so nobody queues any more; a kernel that never ends is
-  // not waited for longer than `most`.
+  // up takes it back. The world has failed, so nobody queues any more.
   void settle(const thread_group& group, seconds most) const noexcept {
-    patience left{most};
-    left.start();
     for (std::size_t r = 0; r < met_.size(); ++r) {
       if (!met_[r]) continue;
       const cudaEvent_t done = of(group, static_cast<int>(r)).done_.native();
-      while (cudaEventQuery(done) == cudaErrorNotReady && patience::clock::now() < left.end) {
-        sync::yield();
-      }
+      poll([done] { return cudaEventQuery(done); }, most);
     }
-    (void)cudaGetLastError();
   }
 
  private:
+  // Blocks while `query()` says "not ready". A kernel that never ends is not waited for longer
+  // than a call waits for a peer.
+  template <class Query>
+  static void poll(const Query& query, seconds most) noexcept {
+    patience left{most};
+    left.start();
+    while (query() == cudaErrorNotReady && patience::clock::now() < left.end) sync::yield();
+    forget_not_ready();
+  }
   static void wait(cudaStream_t stream, const cuda_event& event) {
     check_cuda(cudaStreamWaitEvent(stream, event.native(), 0), "cudaStreamWaitEvent");
   }

@@ -9,6 +9,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -142,17 +144,17 @@ class thread_communicator<cuda_device> : public thread_endpoint {
               // Written by the kernel that reduces, where that can reach them, and else copied.
               const auto own = out.subspan(begin, count);
               std::vector<device_span<T>> outs{own};
-              std::vector<int> far;
+              std::vector<int> unreached;
               for (int r = 0; r < size(); ++r) {
                 if (r == rank()) continue;
                 if (port(r).open_to(port_->ordinal())) {
                   outs.push_back({static_cast<T*>(peers(r).out) + begin, count});
                 } else {
-                  far.push_back(r);
+                  unreached.push_back(r);
                 }
               }
               reduce_share<T>(part, std::move(outs), peers, begin, count, op);
-              for (const int r : far) {
+              for (const int r : unreached) {
                 copy_between(part, static_cast<T*>(peers(r).out) + begin, port(r).ordinal(),
                              own.data(), port_->ordinal(), own.size_bytes());
               }
@@ -247,7 +249,7 @@ class thread_communicator<cuda_device> : public thread_endpoint {
     cost.name = to_string(member_->current.op.kind);
     detail::call_in_place pending(*member_, true);
     const std::uint64_t ticket = member_->tickets++;
-    s.launch(cost, [&](cudaStream_t stream) {
+    const auto run = [&](cudaStream_t stream) {
       const auto queue = [&](detail::thread_group& group, detail::thread_call& call) {
         port_->begin(stream);
         body(group, call, stream);
@@ -260,7 +262,14 @@ class thread_communicator<cuda_device> : public thread_endpoint {
         throw;
       }
       member_->served.store(ticket + 1, std::memory_order_release);
-    });
+    };
+    try {
+      s.launch(cost, run);
+    } catch (const std::exception& e) {
+      // If the call has not run, these are the words that its peers get.
+      member_->group->world().note_stream_failure(member_->group->world_rank(rank()), e.what());
+      throw;
+    }
   }
 
   // A meeting of all ranks, at which this one shows `in`, `out` and `blocks`, and then queues
@@ -274,7 +283,7 @@ class thread_communicator<cuda_device> : public thread_endpoint {
               const detail::thread_input shown{in, 0};
               group.meet(call, turn, shown, out, detail::block_view(blocks),
                          [&](const auto& peers) {
-                           detail::cuda_port::use use(*port_, stream);
+                           detail::cuda_port::use use(*port_, stream, timeout());
                            for (int r = 0; r < size(); ++r) {
                              if (r != rank()) port_->await_ready(stream, group, r);
                            }
@@ -293,7 +302,7 @@ class thread_communicator<cuda_device> : public thread_endpoint {
     enqueue(s, copies(bytes),
             [&](detail::thread_group& group, detail::thread_call& call, cudaStream_t stream) {
               const auto carry = [&](void* to, const void* from, std::size_t size, int peer) {
-                detail::cuda_port::use use(*port_, stream);
+                detail::cuda_port::use use(*port_, stream, timeout());
                 port_->await_ready(stream, group, peer);
                 copy_between({s, stream}, to, port_->ordinal(), from, port(peer).ordinal(), size);
                 use.done();
@@ -310,5 +319,35 @@ class thread_communicator<cuda_device> : public thread_endpoint {
 };
 
 static_assert(communicator<thread_communicator<cuda_device>>);
+
+/// Ranks that are threads of this process, each with a `cuda_device` of its own: an engine of
+/// `run`, whose context has a `thread_communicator<cuda_device>`.
+struct cuda_threads {
+  /// Number of ranks.
+  int ranks = 1;
+  /// Number of GPUs, which ranks take in turn; 0 for all that are visible.
+  int gpus = 0;
+  /// Bytes that may be live on each rank's device.
+  std::uint64_t memory_limit = std::numeric_limits<std::uint64_t>::max();
+  /// How long a call may wait for its peers.
+  seconds timeout{600};
+  /// Where all streams record what they run; null for nowhere. Must outlive the run.
+  timeline* recorder = nullptr;
+  /// How many of each rank's last calls are kept for the words of a failure; 0 for none.
+  std::size_t flight_records = 32;
+
+  /// The device of rank `rank`, for `run`.
+  [[nodiscard]] friend cuda_device make_device(const cuda_threads& engine, int rank,
+                                               stream_listener& listener) {
+    int gpus = engine.gpus;
+    if (gpus == 0) detail::check_cuda(cudaGetDeviceCount(&gpus), "cudaGetDeviceCount", -1);
+    if (gpus < 1) throw invalid_argument(concat("cuda_threads: ", gpus, " GPUs"));
+    return cuda_device({.ordinal = rank % gpus,
+                        .memory_limit = engine.memory_limit,
+                        .rank = rank,
+                        .recorder = engine.recorder,
+                        .listener = &listener});
+  }
+};
 
 }  // namespace rondel

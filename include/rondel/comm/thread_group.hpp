@@ -18,13 +18,6 @@
 
 namespace rondel::detail {
 
-// Brings a message from its sender's memory to its receiver's.
-struct carry_on_host {
-  void operator()(void* to, const void* from, std::size_t size, int) const noexcept {
-    sync::copy(to, from, size);
-  }
-};
-
 // The ranks of one communicator in one process, and how they meet.
 //
 // A collective is a meeting: each rank shows what it calls and where its memory lies, waits for

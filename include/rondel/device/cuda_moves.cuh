@@ -47,8 +47,8 @@ __global__ void copy_strided_elements(T* to, const T* from, strided_axes<Index> 
   });
 }
 
-template <class T, class I>
-__global__ void gather_row_elements(T* out, const T* in, const I* index, std::size_t n,
+template <class T, class Index>
+__global__ void gather_row_elements(T* out, const T* in, const Index* index, std::size_t n,
                                     std::size_t width) {
   for_each_index(n, [&](std::size_t i) {
     const std::size_t row = i / width;
@@ -56,8 +56,8 @@ __global__ void gather_row_elements(T* out, const T* in, const I* index, std::si
   });
 }
 
-template <class T, class I>
-__global__ void scatter_row_elements(T* out, const T* in, const I* index, std::size_t n,
+template <class T, class Index>
+__global__ void scatter_row_elements(T* out, const T* in, const Index* index, std::size_t n,
                                      std::size_t width) {
   for_each_index(n, [&](std::size_t i) {
     const std::size_t row = i / width;
@@ -108,9 +108,9 @@ struct cuda_moves {
     });
   }
 
-  template <class T, std::integral I, class Stream>
+  template <class T, std::integral Index, class Stream>
   static void gather_rows(Stream& s, device_span<T> out, device_span<const T> in,
-                          device_span<const I> index, std::size_t width) {
+                          device_span<const Index> index, std::size_t width) {
     check_rows("gather_rows", width, out.size(), index.size());
     if (out.empty()) return;
     s.launch(moves("gather_rows", out.size_bytes() + index.size_bytes(), out.size_bytes()),
@@ -120,9 +120,9 @@ struct cuda_moves {
              });
   }
 
-  template <class T, std::integral I, class Stream>
+  template <class T, std::integral Index, class Stream>
   static void scatter_rows(Stream& s, device_span<T> out, device_span<const T> in,
-                           device_span<const I> index, std::size_t width) {
+                           device_span<const Index> index, std::size_t width) {
     check_rows("scatter_rows", width, in.size(), index.size());
     if (in.empty()) return;
     s.launch(moves("scatter_rows", in.size_bytes() + index.size_bytes(), in.size_bytes()),

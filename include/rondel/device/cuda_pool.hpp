@@ -51,18 +51,18 @@ class cuda_pool {
     return data;
   }
 
-  // A failure is noted.
+  // A failure is noted. The stream has its device; which one is current counts for a default
+  // stream only, so not being able to set it is no reason to keep the memory.
   void free(cudaStream_t stream, void* data) noexcept {
-    cudaError_t code = cudaSuccess;
     try {
       const device_guard guard(ordinal_);
-      code = cudaFreeAsync(data, stream);
+      return note(cudaFreeAsync(data, stream));
     } catch (const device_error& e) {
-      code = static_cast<cudaError_t>(e.code());
+      note(static_cast<cudaError_t>(e.code()));
     } catch (...) {
-      code = cudaErrorUnknown;
+      note(cudaErrorUnknown);
     }
-    note(code);
+    note(cudaFreeAsync(data, stream));
   }
 
   // Keeps the first failure of a destructor.

@@ -31,15 +31,16 @@ void copy_strided_on_host(T* to, const T* from, const strided_copy& copy) {
   }
 }
 
-template <class T, std::integral I>
-void gather_rows_on_host(T* out, const T* in, const I* index, std::size_t rows, std::size_t width) {
+template <class T, std::integral Index>
+void gather_rows_on_host(T* out, const T* in, const Index* index, std::size_t rows,
+                         std::size_t width) {
   for (std::size_t r = 0; r < rows; ++r) {
     std::copy_n(in + static_cast<std::size_t>(index[r]) * width, width, out + r * width);
   }
 }
 
-template <class T, std::integral I>
-void scatter_rows_on_host(T* out, const T* in, const I* index, std::size_t rows,
+template <class T, std::integral Index>
+void scatter_rows_on_host(T* out, const T* in, const Index* index, std::size_t rows,
                           std::size_t width) {
   for (std::size_t r = 0; r < rows; ++r) {
     std::copy_n(in + r * width, width, out + static_cast<std::size_t>(index[r]) * width);
@@ -93,9 +94,9 @@ struct callable_moves {
   }
 
   // Row `r` of `out` = row `index[r]` of `in`, of `width` elements each.
-  template <class T, std::integral I>
+  template <class T, std::integral Index>
   static void gather_rows(Stream& s, device_span<T> out, device_span<const T> in,
-                          device_span<const I> index, std::size_t width) {
+                          device_span<const Index> index, std::size_t width) {
     check_rows("gather_rows", width, out.size(), index.size());
     s.launch(moves("gather_rows", out.size_bytes() + index.size_bytes(), out.size_bytes()), [=] {
       gather_rows_on_host(out.data(), in.data(), index.data(), index.size(), width);
@@ -103,9 +104,9 @@ struct callable_moves {
   }
 
   // Row `index[r]` of `out` = row `r` of `in`.
-  template <class T, std::integral I>
+  template <class T, std::integral Index>
   static void scatter_rows(Stream& s, device_span<T> out, device_span<const T> in,
-                           device_span<const I> index, std::size_t width) {
+                           device_span<const Index> index, std::size_t width) {
     check_rows("scatter_rows", width, in.size(), index.size());
     s.launch(moves("scatter_rows", in.size_bytes() + index.size_bytes(), in.size_bytes()), [=] {
       scatter_rows_on_host(out.data(), in.data(), index.data(), index.size(), width);

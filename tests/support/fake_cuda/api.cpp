@@ -422,6 +422,18 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int f
   return copy(c, s, to, from, bytes, "cudaMemcpyPeerAsync");
 }
 
+cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t handle) {
+  call c("cudaMemsetAsync");
+  stream* const s = c.find(handle);
+  if (s == nullptr || c.failed(s->device) || bytes == 0) return c.result();
+  c.next(*s);
+  c->touch(*s, {to, bytes, true}, "cudaMemsetAsync");
+  c->push(*s, {.run = [=] { std::memset(memory(to), value, bytes); },
+               .wait_for = nullptr,
+               .pass = nullptr});
+  return c.done(cudaSuccess);
+}
+
 cudaError_t cudaMemPoolCreate(cudaMemPool_t* out, const cudaMemPoolProps* properties) {
   call c("cudaMemPoolCreate");
   const int device = properties->location.id;

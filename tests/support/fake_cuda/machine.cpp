@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <stdexcept>
 
 namespace fake_cuda {
 
@@ -156,11 +157,11 @@ void machine::serve(worker& w) {
       } catch (const std::exception& e) {
         thrown = e.what();
       } catch (...) {
-        thrown = "something";
+        thrown = "by something thrown";
       }
       this_thread().in_work = false;
       lock.lock();
-      if (!thrown.empty()) problem("work on a stream has thrown " + thrown);
+      if (!thrown.empty()) problem("work on a stream has failed, " + thrown);
     }
     if (op.pass != nullptr) {
       op.pass->passed = true;
@@ -207,10 +208,11 @@ void machine::touch(stream& s, const memory_use& a, const char* call) {
     problem(who + ": the memory is used before its allocation on stream " +
             std::to_string(memory->stream) + " is waited for");
   }
-  const use mine{s.id, s.now[s.id], begin, begin + a.bytes, a.writes};
+  const use mine{s.device, s.id, s.now[s.id], begin, begin + a.bytes, a.writes};
   for (const use& u : memory->uses) {
     if (u.stream == s.id || u.end <= mine.begin || mine.end <= u.begin) continue;
-    if ((u.writes || mine.writes) && !knows(s.now, u.stream, u.count)) {
+    const bool dead = devices[static_cast<std::size_t>(u.device)].failure != cudaSuccess;
+    if (!dead && (u.writes || mine.writes) && !knows(s.now, u.stream, u.count)) {
       problem(who + ": a race, for stream " + std::to_string(u.stream) +
               (u.writes ? " writes" : " reads") + " the same memory, and nothing orders the two");
       break;
@@ -232,7 +234,8 @@ void machine::release(stream& s, std::uintptr_t address) {
             " is not waited for");
   }
   for (const use& u : memory.uses) {
-    if (!knows(s.now, u.stream, u.count)) {
+    const bool dead = devices[static_cast<std::size_t>(u.device)].failure != cudaSuccess;
+    if (!dead && !knows(s.now, u.stream, u.count)) {
       problem(who + ": stream " + std::to_string(u.stream) + " may still use the memory");
       break;
     }
@@ -279,8 +282,7 @@ void* find_memory(const void* device_address) {
   std::uintptr_t base = 0;
   const allocation* const found = m.find(device_address, &base);
   if (found == nullptr || found->storage == nullptr) {
-    std::fprintf(stderr, "fake CUDA: work uses memory that is not there (any more)\n");
-    std::abort();
+    throw std::logic_error("for its memory is not there (any more)");
   }
   return found->storage.get() + (reinterpret_cast<std::uintptr_t>(device_address) - base);
 }

@@ -67,6 +67,7 @@ struct pool {
 };
 
 struct use {
+  int device;  // of the stream
   std::uint64_t stream, count;
   std::uintptr_t begin, end;
   bool writes;
