@@ -22,6 +22,7 @@ set(RONDEL_HEADERS
   include/rondel/collective/send_recv.hpp
   include/rondel/comm/blocks.hpp
   include/rondel/comm/concepts.hpp
+  include/rondel/comm/failure_channel.hpp
   include/rondel/comm/faulty.hpp
   include/rondel/comm/fingerprint.hpp
   include/rondel/comm/forwarding.hpp
@@ -104,4 +105,18 @@ set(RONDEL_CUDA_HEADERS
   include/rondel/device/cuda_stream.hpp
   include/rondel/device/cuda_timeline.hpp
   include/rondel/device/cuda_wait.hpp
+)
+
+# The NCCL component, which needs nccl.h and the NCCL library.
+set(RONDEL_NCCL_HEADERS
+  include/rondel/comm/nccl.hpp
+  include/rondel/comm/nccl_batch.hpp
+  include/rondel/comm/nccl_check.hpp
+  include/rondel/comm/nccl_group.hpp
+  include/rondel/comm/nccl_id.hpp
+  include/rondel/comm/nccl_member.hpp
+  include/rondel/comm/nccl_start.hpp
+  include/rondel/comm/nccl_world.hpp
+  include/rondel/nccl.hpp
+  include/rondel/nccl_launch.hpp
 )

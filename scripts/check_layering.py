@@ -28,6 +28,8 @@ LAYERS = [
     "launch.hpp",
     "rondel.hpp",
     "cuda.hpp",
+    "nccl_launch.hpp",
+    "nccl.hpp",
 ]
 UMBRELLA = "rondel.hpp"
 OPEN_TO_ALL = {"core", "trace"}

@@ -161,6 +161,26 @@ void run_rank(thread_world& world, int rank, Program& program, Slot& context,
   }
 }
 
+// What a run of all ranks ends with, once all have: the failure of the rank that failed first, or what
+// they returned.
+template <class Returned, class Result>
+auto results_of(thread_world& world, const std::vector<std::exception_ptr>& failures,
+                std::vector<std::optional<Result>>& results) {
+  const int first = world.first_failed();
+  if (first >= 0 && failures[static_cast<std::size_t>(first)] != nullptr) {
+    rethrow_with_flights(failures[static_cast<std::size_t>(first)], world);
+  }
+  for (const auto& failure : failures) {
+    if (failure != nullptr) rethrow_with_flights(failure, world);
+  }
+  if constexpr (!std::is_void_v<Returned>) {
+    std::vector<Returned> out;
+    out.reserve(results.size());
+    for (auto& result : results) out.push_back(std::move(*result));
+    return out;
+  }
+}
+
 template <class E>
 concept rank_engine = std::same_as<E, threads> || std::same_as<E, simulated>;
 
@@ -208,19 +228,7 @@ auto run_threads(const Engine& engine, Program& program) {
       }
     }
   }
-  const int first = group->world().first_failed();
-  if (first >= 0 && failures[static_cast<std::size_t>(first)] != nullptr) {
-    rethrow_with_flights(failures[static_cast<std::size_t>(first)], group->world());
-  }
-  for (const auto& failure : failures) {
-    if (failure != nullptr) rethrow_with_flights(failure, group->world());
-  }
-  if constexpr (!std::is_void_v<returned>) {
-    std::vector<returned> out;
-    out.reserve(ranks);
-    for (auto& result : results) out.push_back(std::move(*result));
-    return out;
-  }
+  return results_of<returned>(group->world(), failures, results);
 }
 
 }  // namespace detail

@@ -89,8 +89,7 @@ concept nccl_blocks = std::same_as<Blocks, even_blocks>;
 
 // Whether the loaded library has what came with `version` and the header knows it.
 [[nodiscard]] inline bool nccl_has(int version) noexcept {
-  static const int loaded = nccl_version();
-  return NCCL_VERSION_CODE >= version && loaded >= version;
+  return NCCL_VERSION_CODE >= version && nccl_version() >= version;
 }
 
 // Of ncclAlltoAll, ncclGather and ncclScatter.

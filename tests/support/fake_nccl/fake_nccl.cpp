@@ -1,7 +1,7 @@
 // The entry points of the fake NCCL.
 #include <rondel/core/text.hpp>
 
-#include "fake_cuda.hpp"
+#include <fake_cuda/fake_cuda.hpp>
 #include "state.hpp"
 
 #include <algorithm>
@@ -91,8 +91,8 @@ ncclResult_t begin(comm& c, std::function<bool()> next) {
   return ncclInProgress;
 }
 
-std::vector<fake_cuda::access> accesses(const plan& p) {
-  std::vector<fake_cuda::access> out;
+std::vector<fake_cuda::memory_use> accesses(const plan& p) {
+  std::vector<fake_cuda::memory_use> out;
   for (const op& o : p.ops) {
     for (const region& r : regions(o, p.owner->rank, p.owner->group->size)) {
       out.push_back({r.data, r.size, r.writes});

@@ -1,7 +1,8 @@
 // What the fake's operations do once a stream has come to them.
 #include <rondel/core/reduction.hpp>
+#include <rondel/core/text.hpp>
 
-#include "fake_cuda.hpp"
+#include <fake_cuda/fake_cuda.hpp>
 #include "state.hpp"
 
 #include <algorithm>
@@ -234,7 +235,7 @@ bool meet(comm& c, const op& o) {
 }
 
 // All messages of a plan, in whatever order they can go.
-bool exchange(comm& c, const std::vector<const op*>& messages) {
+bool deliver(comm& c, const std::vector<const op*>& messages) {
   if (messages.empty()) return true;
   clique& g = *c.group;
   std::unique_lock lock(g.mutex);
@@ -323,7 +324,7 @@ void run_plan(const plan& p) {
       on = meet(c, o);
     }
   }
-  if (on) (void)exchange(c, messages);
+  if (on) (void)deliver(c, messages);
   c.running.fetch_sub(1);
   const std::lock_guard lock(c.group->mutex);
   c.group->changed.notify_all();
