@@ -161,8 +161,8 @@ void run_rank(thread_world& world, int rank, Program& program, Slot& context,
   }
 }
 
-// What a run of all ranks ends with, once all have: the failure of the rank that failed first, or what
-// they returned.
+// What a run of all ranks ends with, once all have: the failure of the rank that failed first, or
+// what they returned.
 template <class Returned, class Result>
 auto results_of(thread_world& world, const std::vector<std::exception_ptr>& failures,
                 std::vector<std::optional<Result>>& results) {

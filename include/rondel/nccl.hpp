@@ -1,6 +1,7 @@
 #pragma once
 /// @file
-/// The NCCL component: what `rondel/cuda.hpp` has, and NCCL. It needs `nccl.h` and the NCCL library.
+/// The NCCL component: what `rondel/cuda.hpp` has, and NCCL. It needs `nccl.h` and the NCCL
+/// library.
 #include <rondel/comm/nccl.hpp>
 #include <rondel/cuda.hpp>
 #include <rondel/nccl_launch.hpp>

@@ -55,11 +55,9 @@ inline bool start_rank(const nccl& engine, const nccl_id& id,
                                     .memory_limit = engine.memory_limit,
                                     .rank = rank,
                                     .listener = &out.listener.emplace(shared->world(), rank)});
-    nccl_communicator<cuda_device> world(*out.device, id,
-                                         {.rank = rank,
-                                          .size = engine.ranks,
-                                          .timeout = engine.timeout,
-                                          .channel = shared});
+    nccl_communicator<cuda_device> world(
+        *out.device, id,
+        {.rank = rank, .size = engine.ranks, .timeout = engine.timeout, .channel = shared});
     out.world = nccl_access::world(world);
     out.context.emplace(*out.device, std::move(world));
     return true;
@@ -100,8 +98,8 @@ inline void end_ranks(std::vector<nccl_rank>& ranks, nccl_shared& shared) {
 /// Communicators end when all programs have, and what is queued on them then is waited for. Throws
 /// `invalid_argument` for ranks and devices that do not go together.
 template <class Program>
-requires std::invocable < Program&, detail::nccl_context
-& > auto run(const nccl& engine, Program&& program) {
+requires std::invocable<Program&, detail::nccl_context&>
+auto run(const nccl& engine, Program&& program) {
   using returned = std::invoke_result_t<Program&, detail::nccl_context&>;
   using result_type = std::conditional_t<std::is_void_v<returned>, detail::nothing, returned>;
   const auto size = static_cast<std::size_t>(engine.ranks < 0 ? 0 : engine.ranks);

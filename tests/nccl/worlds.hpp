@@ -2,9 +2,8 @@
 // NCCL worlds over the fakes, and what they must leave behind.
 #include <rondel/nccl.hpp>
 
-#include "communicator.hpp"
-
 #include "../cuda/engine.hpp"
+#include "communicator.hpp"
 
 #include <string>
 #include <utility>
@@ -17,8 +16,8 @@
 
 namespace test {
 
-// The machine and the library for one test. In the end nobody has misused either, and nothing is left,
-// unless the test asks for that.
+// The machine and the library for one test. In the end nobody has misused either, and nothing is
+// left, unless the test asks for that.
 class nccl_machine {
  public:
   explicit nccl_machine(const fake_nccl::settings& how = {}, int devices = 4)

@@ -140,8 +140,8 @@ class nccl_communicator {
   [[nodiscard]] nccl_communicator duplicate() { return *split(0, rank()); }
 
   /// Ends the communicator, when all ranks have called this and what they queued is done. On the
-  /// communicator that the world was joined with it ends all of the world's, which all ranks must be
-  /// done with. Throws as an operation does, and `invalid_argument` if an `nccl_step` lives.
+  /// communicator that the world was joined with it ends all of the world's, which all ranks must
+  /// be done with. Throws as an operation does, and `invalid_argument` if an `nccl_step` lives.
   void close() { detail::nccl_close(*world_, member_); }
 
   /// Waits for all ranks.

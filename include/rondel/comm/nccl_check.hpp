@@ -26,17 +26,16 @@ namespace detail {
 
 // "2.28.9"
 [[nodiscard]] inline std::string nccl_version_text(int version) {
-  return version < 10000
-             ? concat(version / 1000, ".", version / 100 % 10, ".", version % 100)
-             : concat(version / 10000, ".", version / 100 % 100, ".", version % 100);
+  return version < 10000 ? concat(version / 1000, ".", version / 100 % 10, ".", version % 100)
+                         : concat(version / 10000, ".", version / 100 % 100, ".", version % 100);
 }
 
 // What a failed call says. `comm` may be null. Codes are not enumerated: later versions add some.
 [[nodiscard]] inline std::string nccl_text(std::string_view call, ncclResult_t result,
                                            ncclComm_t comm) {
   const char* const last = ncclGetLastError(comm);
-  std::string out = concat(call, ": ", ncclGetErrorString(result), " (", static_cast<int>(result),
-                           ")");
+  std::string out =
+      concat(call, ": ", ncclGetErrorString(result), " (", static_cast<int>(result), ")");
   if (last != nullptr && *last != 0) out += concat(": ", last);
   // The remote error is another rank's; the words here are of no use then.
   if (last != nullptr && std::string_view(last).find("Duplicate GPU") != std::string_view::npos) {

@@ -73,8 +73,8 @@ class nccl_comm_id {
   ncclUniqueId id;
   const ncclResult_t result = ncclGetUniqueId(&id);
   if (result != ncclSuccess) {
-    throw error(concat("ncclGetUniqueId: ", ncclGetErrorString(result), ": ",
-                       ncclGetLastError(nullptr)));
+    throw error(
+        concat("ncclGetUniqueId: ", ncclGetErrorString(result), ": ", ncclGetLastError(nullptr)));
   }
   return id;
 }
@@ -133,7 +133,8 @@ template <std::invocable<std::span<std::byte>> Broadcast>
     number = number * 10 + (c - '0');
   }
   if (digits.empty() || number < 1 || number > 65535) {
-    throw invalid_argument(concat("MASTER_PORT is '", digits, "', a port from 1 to 65535 expected"));
+    throw invalid_argument(
+        concat("MASTER_PORT is '", digits, "', a port from 1 to 65535 expected"));
   }
   return nccl_id_at(host, number + offset);
 }

@@ -54,12 +54,14 @@ class nccl_member final : public nccl_entry,
         scratch(d, *host_stream, scratch_bytes),
         captured_(d.make_event()) {
     for (auto& one : marks_) one.emplace(mark{d.make_event(), {}, 0, flight_call().piece()});
+    host_stream->record(marks_[last_]->event);  // other streams may use scratch after this
+    last_stream_ = host_stream->native();
   }
   nccl_member(const nccl_member&) = delete;
   nccl_member& operator=(const nccl_member&) = delete;
   ~nccl_member() override {
     try {
-      if (last_stream_ != nullptr) host_stream->wait(marks_[last_]->event);  // then scratch goes
+      order(*host_stream);  // then scratch goes
     } catch (...) {
       // The stream has failed: nothing runs there any more.
     }
@@ -111,7 +113,8 @@ class nccl_member final : public nccl_entry,
     current = {};
   }
 
-  // Calls `f(communicator, stream)`, which returns what NCCL did, and waits until NCCL has queued it.
+  // Calls `f(communicator, stream)`, which returns what NCCL did, and waits until NCCL has queued
+  // it.
   template <class F>
   void issue(stream_type& s, work cost, const char* call, const F& f) {
     cost.name = to_string(current.kind);
@@ -184,7 +187,7 @@ class nccl_member final : public nccl_entry,
 
   // Blocks until all that was queued is done. Throws what ends the wait.
   void drain() {
-    if (last_stream_ != nullptr) marks_[last_]->event.synchronize();
+    marks_[last_]->event.synchronize();
     poll();
   }
 
@@ -212,7 +215,7 @@ class nccl_member final : public nccl_entry,
 
   // Puts what comes next on `s` behind all that was queued elsewhere.
   void order(stream_type& s) {
-    if (last_stream_ != nullptr && last_stream_ != s.native()) s.wait(marks_[last_]->event);
+    if (last_stream_ != s.native()) s.wait(marks_[last_]->event);
   }
   // Sets a mark behind what `s` has.
   void mark_end(stream_type& s) {
@@ -231,8 +234,8 @@ class nccl_member final : public nccl_entry,
   // This rank makes no more calls.
   void leave(bool unwound) noexcept {
     if (silent) return;
-    roll->places[static_cast<std::size_t>(rank)].left.store(
-        unwound ? nccl_roll::presence::unwound : nccl_roll::presence::left);
+    roll->places[static_cast<std::size_t>(rank)].left.store(unwound ? nccl_roll::presence::unwound
+                                                                    : nccl_roll::presence::left);
   }
 
   static constexpr std::size_t scratch_bytes = 256;

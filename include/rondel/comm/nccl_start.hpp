@@ -84,9 +84,8 @@ template <device Device>
   const nccl_comm_id address(id.address());
   ncclConfig_t config = nccl_config();
   m.current = {.kind = operation_kind::none};
-  m.settle(
-      ncclCommInitRankConfig(&m.handle, options.size, id.native(), options.rank, &config),
-      "ncclCommInitRankConfig");
+  m.settle(ncclCommInitRankConfig(&m.handle, options.size, id.native(), options.rank, &config),
+           "ncclCommInitRankConfig");
   return out;
 }
 
@@ -136,8 +135,8 @@ template <device Device>
   const auto place = std::find(members.begin(), members.end(), parent.rank) - members.begin();
   out.member = std::make_shared<nccl_member<Device>>(
       world, *parent.device, parent.host_stream,
-      world.shared->open(parent.roll->number, parent.splits, color, ranks),
-      static_cast<int>(place), parent.timeout);
+      world.shared->open(parent.roll->number, parent.splits, color, ranks), static_cast<int>(place),
+      parent.timeout);
   out.member->handle = std::exchange(parent.part, nullptr);
   world.enroll(out.member);
   const std::lock_guard lock(world.calls);

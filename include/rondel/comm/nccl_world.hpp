@@ -97,7 +97,8 @@ class nccl_shared final : public failure_channel {
   std::map<std::tuple<std::uint64_t, std::uint64_t, int>, std::weak_ptr<nccl_roll>> rolls_;
 };
 
-// A communicator as its world sees it. Streams that have its operations ask it while the host waits.
+// A communicator as its world sees it. Streams that have its operations ask it while the host
+// waits.
 class nccl_entry : public stream_watcher {
  public:
   // The communicator is about to be aborted: what it has queued will not be right.
@@ -135,12 +136,12 @@ class nccl_world {
   // How long an abort may take before it is left alone.
   static constexpr seconds abort_patience{2};
 
-  nccl_world(std::shared_ptr<nccl_shared> state, bool sees_all,
-             std::shared_ptr<failure_channel> channel, int rank, int ordinal)
-      : shared(std::move(state)),
+  nccl_world(std::shared_ptr<nccl_shared> known, bool sees_all,
+             std::shared_ptr<failure_channel> channel, int own_rank, int device)
+      : shared(std::move(known)),
         sees_all_ranks(sees_all),
-        rank(rank),
-        ordinal(ordinal),
+        rank(own_rank),
+        ordinal(device),
         channel_(std::move(channel)) {}
   nccl_world(const nccl_world&) = delete;
   nccl_world& operator=(const nccl_world&) = delete;
@@ -223,7 +224,7 @@ class nccl_world {
   // communicators were made. NCCL may wait there for ranks that never abort; then the thread, and
   // what operations that do not end may use, is left to it.
   static void abort_apart(std::vector<ncclComm_t> handles,
-                          std::vector<std::shared_ptr<nccl_entry>> used, int ordinal) noexcept {
+                          std::vector<std::shared_ptr<nccl_entry>> used, int device) noexcept {
     struct progress {
       std::mutex mutex;
       std::condition_variable changed;
@@ -231,19 +232,19 @@ class nccl_world {
       std::vector<std::shared_ptr<nccl_entry>> used;
     };
     try {
-      const auto shared = std::make_shared<progress>();
-      shared->used = std::move(used);
-      std::thread([shared, ordinal, list = std::move(handles)] {
-        if (cudaSetDevice(ordinal) != cudaSuccess) (void)cudaGetLastError();
+      const auto run = std::make_shared<progress>();
+      run->used = std::move(used);
+      std::thread([run, device, list = std::move(handles)] {
+        if (cudaSetDevice(device) != cudaSuccess) (void)cudaGetLastError();
         for (const ncclComm_t handle : list) (void)ncclCommAbort(handle);
-        const std::lock_guard lock(shared->mutex);
-        shared->done = true;
-        shared->changed.notify_all();
+        const std::lock_guard lock(run->mutex);
+        run->done = true;
+        run->changed.notify_all();
       }).detach();
-      std::unique_lock lock(shared->mutex);
+      std::unique_lock lock(run->mutex);
       const std::chrono::duration<double> patience(abort_patience.value);
-      if (shared->changed.wait_for(lock, patience, [&] { return shared->done; })) {
-        used = std::move(shared->used);  // ends here, not on that thread
+      if (run->changed.wait_for(lock, patience, [&] { return run->done; })) {
+        used = std::move(run->used);  // ends here, not on that thread
       }
     } catch (...) {
       // Without a thread nothing may be risked that does not return: NCCL keeps what it has.
@@ -257,12 +258,13 @@ class nccl_world {
 
 }  // namespace detail
 
-/// What ranks that are threads of one process share: one for all of them, as `nccl_options::channel`.
-/// They then learn at once of a rank that failed or left, and errors name it. Of each rank the last
-/// `flight_records` calls are kept.
+/// What ranks that are threads of one process share: one for all of them, as
+/// `nccl_options::channel`. They then learn at once of a rank that failed or left, and errors name
+/// it. Of each rank the last `flight_records` calls are kept.
 [[nodiscard]] inline std::shared_ptr<failure_channel> make_thread_channel(
     int ranks, std::size_t flight_records = 32) {
-  if (ranks < 1) throw invalid_argument(concat("a world of ", ranks, " ranks: at least 1 expected"));
+  if (ranks < 1)
+    throw invalid_argument(concat("a world of ", ranks, " ranks: at least 1 expected"));
   return std::make_shared<detail::nccl_shared>(ranks, flight_records);
 }
 

@@ -1,7 +1,6 @@
 // The entry points of the fake NCCL.
 #include <rondel/core/text.hpp>
 
-#include <fake_cuda/fake_cuda.hpp>
 #include "state.hpp"
 
 #include <algorithm>
@@ -9,6 +8,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <thread>
+
+#include <fake_cuda/fake_cuda.hpp>
 
 namespace fake_nccl {
 namespace {
@@ -123,7 +124,8 @@ void enqueue(comm& c, std::unique_ptr<plan> given) {
     (void)cudaStreamWaitEvent(first, event, 0);
   }
   (void)cudaGetLastError();
-  fake_cuda::launch(first, [p] { run_plan(*p); }, accesses(*p));
+  fake_cuda::launch(
+      first, [p] { run_plan(*p); }, accesses(*p));
   if (cudaGetLastError() != cudaSuccess) c.state = ncclUnhandledCudaError;
   if (!others.empty()) {
     (void)cudaEventRecord(event, first);
@@ -365,9 +367,8 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* out, int ranks, ncclUniqueId id,
     for (const comm* a : g.members) {
       for (const comm* b : g.members) {
         if (several || a->rank >= b->rank || a->device != b->device) continue;
-        here.last_error =
-            rondel::concat("Duplicate GPU detected : rank ", a->rank, " and rank ", b->rank,
-                           " both on CUDA device ", (a->device + 1) * 1000);
+        here.last_error = rondel::concat("Duplicate GPU detected : rank ", a->rank, " and rank ",
+                                         b->rank, " both on CUDA device ", (a->device + 1) * 1000);
         raw->state = ncclInvalidUsage;
         return true;
       }
@@ -586,8 +587,7 @@ ncclResult_t ncclBroadcast(const void* in, void* out, size_t count, ncclDataType
 ncclResult_t ncclAlltoAll(const void* in, void* out, size_t count, ncclDataType_t type,
                           ncclComm_t comm, cudaStream_t stream) {
   if (!needs(NCCL_VERSION(2, 28, 3))) report("ncclAlltoAll of a library that has none");
-  return add(comm, {op_kind::all_to_all, in, out, count, type, ncclSum, 0, stream},
-             "ncclAlltoAll");
+  return add(comm, {op_kind::all_to_all, in, out, count, type, ncclSum, 0, stream}, "ncclAlltoAll");
 }
 ncclResult_t ncclGather(const void* in, void* out, size_t count, ncclDataType_t type, int root,
                         ncclComm_t comm, cudaStream_t stream) {

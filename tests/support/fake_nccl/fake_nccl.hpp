@@ -13,12 +13,12 @@ namespace fake_nccl {
 /// What to do to a rank, counted in the communicator it is given for.
 enum class fault {
   none,
-  call_error,      ///< The call returns an error, once.
-  async_error,     ///< The operation never ends, and the communicator reports an error.
-  stall,           ///< The operation never ends.
-  init_stall,      ///< The rank's initialisation never ends.
-  abort_stall,     ///< An abort does not return until `release`.
-  dirty_error,     ///< The call succeeds and leaves an error in the CUDA runtime.
+  call_error,   ///< The call returns an error, once.
+  async_error,  ///< The operation never ends, and the communicator reports an error.
+  stall,        ///< The operation never ends.
+  init_stall,   ///< The rank's initialisation never ends.
+  abort_stall,  ///< An abort does not return until `release`.
+  dirty_error,  ///< The call succeeds and leaves an error in the CUDA runtime.
 };
 
 struct settings {

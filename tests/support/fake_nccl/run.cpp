@@ -2,13 +2,14 @@
 #include <rondel/core/reduction.hpp>
 #include <rondel/core/text.hpp>
 
-#include <fake_cuda/fake_cuda.hpp>
 #include "state.hpp"
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <thread>
+
+#include <fake_cuda/fake_cuda.hpp>
 
 namespace fake_nccl {
 
@@ -142,7 +143,6 @@ void reduce_any(const std::vector<const op*>& ops, std::size_t first, std::size_
 }
 
 const std::byte* bytes(const void* p) { return static_cast<const std::byte*>(p); }
-std::byte* bytes(void* p) { return static_cast<std::byte*>(p); }
 
 // Does all ranks' part of one collective, results last, because they may lie where inputs do.
 void perform(const std::vector<const op*>& ops) {
