@@ -116,6 +116,7 @@ set(RONDEL_NCCL_HEADERS
   include/rondel/comm/nccl_id.hpp
   include/rondel/comm/nccl_member.hpp
   include/rondel/comm/nccl_start.hpp
+  include/rondel/comm/nccl_step.hpp
   include/rondel/comm/nccl_world.hpp
   include/rondel/nccl.hpp
   include/rondel/nccl_launch.hpp

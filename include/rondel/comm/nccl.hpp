@@ -101,7 +101,7 @@ class nccl_communicator {
     world_->abort_all();
   }
   /// From here on this rank tells nobody when it is gone. For the injection of faults.
-  void vanish() noexcept { member_->silent = true; }
+  void vanish() noexcept { world_->state().doing(world_->rank).silent.store(true); }
   /// The last calls of the ranks that this process sees, now or when the first rank failed.
   [[nodiscard]] flight_snapshot flights() const { return world_->state().flights(); }
   /// NCCL's communicator, which stays this object's; null once it is closed or aborted.
@@ -124,11 +124,12 @@ class nccl_communicator {
     device_array<std::byte, Device> in(device(), s, std::max<std::size_t>(1, mine.size()));
     device_array<std::byte, Device> out(device(), s, in.size() * static_cast<std::size_t>(size()));
     s.upload(in.span().first(mine.size()), mine);
-    begin(s, {.kind = operation_kind::exchange_host, .count = mine.size()});
-    const ending scope(*this);
-    all_gather<std::uint8_t>(s, as_elements(in.span()), as_elements(out.span()),
-                             even_blocks(in.size(), size()));
-    end();
+    {
+      const nested inside(*member_);  // wrappers call this within an operation
+      begin(s, {.kind = operation_kind::exchange_host, .count = mine.size()});
+      all_gather<std::uint8_t>(s, as_elements(in.span()), as_elements(out.span()),
+                               even_blocks(in.size(), size()));
+    }
     s.synchronize();  // before the copy, which would block beyond every deadline
     s.download(all, out.span().first(all.size()));
     s.synchronize();
@@ -276,13 +277,21 @@ class nccl_communicator {
   friend class nccl_step<Device>;
   friend struct detail::nccl_access;
 
-  // Ends an operation that an exception leaves.
-  struct ending {
-    explicit ending(nccl_communicator& c) noexcept : comm(c) {}
-    ending(const ending&) = delete;
-    ending& operator=(const ending&) = delete;
-    ~ending() { comm.end(); }
-    nccl_communicator& comm;
+  // An operation of the host's own, which may lie within another one.
+  class nested {
+   public:
+    explicit nested(detail::nccl_member<Device>& member)
+        : member_(member), outer_(std::exchange(member.now, {})) {}
+    nested(const nested&) = delete;
+    nested& operator=(const nested&) = delete;
+    ~nested() {
+      member_.end();
+      member_.now = outer_;
+    }
+
+   private:
+    detail::nccl_member<Device>& member_;
+    typename detail::nccl_member<Device>::call_state outer_;
   };
 
   explicit nccl_communicator(detail::nccl_seat<Device> seat) noexcept

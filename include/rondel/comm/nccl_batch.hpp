@@ -45,7 +45,7 @@ class nccl_batch {
       int& peer = one.sent ? to : from;
       peer = peer == -1 ? one.peer : -2;
     }
-    if (!is_collective(m.current.kind)) m.flight.messages(to, from, in);
+    if (!is_collective(m.now.op.kind)) m.now.flight.messages(to, from, in);
     m.issue(*stream_, {.bytes_read = out, .bytes_written = in}, "ncclGroupEnd",
             [&](ncclComm_t comm, cudaStream_t stream) {
               nccl_group group;

@@ -68,23 +68,32 @@ class nccl_member final : public nccl_entry,
   }
 
   [[nodiscard]] int size() const noexcept { return static_cast<int>(roll->ranks.size()); }
-  [[nodiscard]] std::string words() const { return words_of(current, sequence); }
+  [[nodiscard]] std::string words() const { return words_of(now.op, now.sequence); }
+
+  // What lies between begin and end.
+  struct call_state {
+    operation op;
+    std::uint64_t sequence = 0;
+    flight_call flight{};
+    flight_piece piece = flight_call().piece();
+    stream_type* stream = nullptr;
+    bool counted = true, issued = false, capturing = false;
+  };
 
   // Opens an operation on `s`, behind those before it on other streams.
   void begin(stream_type& s, const operation& op) {
-    current = op;
-    ++sequence;
+    now = {};
+    now.op = op;
+    now.sequence = ++calls;
+    now.stream = &s;
     check_open();
-    if (is_collective(op.kind)) {
-      roll->places[static_cast<std::size_t>(rank)].collectives.fetch_add(1);
-    }
-    flight = log.issue(op, sequence);
-    stream_ = &s;
-    issued_ = false;
+    now.counted = !is_collective(op.kind);
+    now.flight = log.issue(op, now.sequence);
     auto capture = cudaStreamCaptureStatusNone;
     check_cuda(cudaStreamIsCapturing(s.native(), &capture), "cudaStreamIsCapturing");
-    capturing_ = capture != cudaStreamCaptureStatusNone;
-    if (capturing_) {
+    now.capturing = capture != cudaStreamCaptureStatusNone;
+    if (now.capturing) {
+      if (captures++ == 0) first_captured = {op, now.sequence};
       if (captured_stream_ != nullptr && captured_stream_ != s.native()) s.wait(captured_);
       captured_stream_ = s.native();
     } else {
@@ -95,13 +104,13 @@ class nccl_member final : public nccl_entry,
   }
 
   void end() noexcept {
-    if (std::exchange(issued_, false) && handle != nullptr) {
+    if (now.issued && handle != nullptr) {
       try {
-        if (capturing_) {
-          stream_->record(captured_);
-          piece_.finish();  // it runs when its graph does
+        if (now.capturing) {
+          now.stream->record(captured_);
+          now.piece.finish();  // it runs when its graph does
         } else {
-          mark_end(*stream_);
+          mark_end(*now.stream, now.op, now.sequence, now.piece);
         }
       } catch (const std::exception& e) {
         world.fail(e.what());
@@ -109,25 +118,28 @@ class nccl_member final : public nccl_entry,
         world.fail("its stream failed");
       }
     }
-    flight.close();
-    current = {};
+    now.flight.close();
+    now = {};
   }
 
   // Calls `f(communicator, stream)`, which returns what NCCL did, and waits until NCCL has queued
   // it.
   template <class F>
-  void issue(stream_type& s, work cost, const char* call, const F& f) {
-    cost.name = to_string(current.kind);
+  void issue(stream_type& s, work cost, const char* what, const F& f) {
+    cost.name = to_string(now.op.kind);
+    if (!std::exchange(now.counted, true)) {
+      roll->places[static_cast<std::size_t>(rank)].collectives.fetch_add(1);
+    }
     try {
       s.launch(cost, [&](cudaStream_t native) {
         const std::lock_guard lock(world.calls);
         if (handle == nullptr) world.throw_failed(words());
-        piece_ = flight.piece();
-        piece_.start();
-        settle(f(handle, native), call);
+        now.piece = now.flight.piece();
+        now.piece.start();
+        settle(f(handle, native), what);
         // NCCL may leave an error of a call that it went on after.
         (void)cudaGetLastError();
-        issued_ = true;
+        now.issued = true;
       });
     } catch (const std::exception& e) {
       if (!world.state().failed()) {
@@ -176,9 +188,9 @@ class nccl_member final : public nccl_entry,
       throw_result(text(), "ncclCommGetAsyncError", state);
     }
     look_for_the_absent(text());
-    if (watched_ != oldest.sequence || watched_calls_ != sequence) {
+    if (watched_ != oldest.sequence || watched_calls_ != calls) {
       watched_ = oldest.sequence;
-      watched_calls_ = sequence;
+      watched_calls_ = calls;
       waited_ = {timeout};
     }
     waited_.start();
@@ -208,7 +220,7 @@ class nccl_member final : public nccl_entry,
       world.throw_failed(words());
     }
     if (handle == nullptr) {
-      throw invalid_argument(concat("rank ", world.rank, " calls ", to_string(current),
+      throw invalid_argument(concat("rank ", world.rank, " calls ", to_string(now.op),
                                     " on a communicator that was closed"));
     }
   }
@@ -218,7 +230,7 @@ class nccl_member final : public nccl_entry,
     if (last_stream_ != s.native()) s.wait(marks_[last_]->event);
   }
   // Sets a mark behind what `s` has.
-  void mark_end(stream_type& s) {
+  void mark_end(stream_type& s, const operation& op, std::uint64_t number, flight_piece piece) {
     const std::lock_guard lock(world.calls);
     (void)pending();
     // When all are in use, the newest moves on.
@@ -226,14 +238,14 @@ class nccl_member final : public nccl_entry,
     last_ = (first_ + count_ - 1) % marks_.size();
     last_stream_ = s.native();
     mark& m = *marks_[last_];
-    m.op = current;
-    m.sequence = sequence;
-    m.piece = piece_;
+    m.op = op;
+    m.sequence = number;
+    m.piece = piece;
     s.record(m.event);
   }
   // This rank makes no more calls.
   void leave(bool unwound) noexcept {
-    if (silent) return;
+    if (world.state().doing(world.rank).silent.load()) return;
     roll->places[static_cast<std::size_t>(rank)].left.store(unwound ? nccl_roll::presence::unwound
                                                                     : nccl_roll::presence::left);
   }
@@ -247,13 +259,13 @@ class nccl_member final : public nccl_entry,
   int rank;
   seconds timeout;
   flight_log log;
-  flight_call flight;  // of the current call
-  operation current;   // between begin and end
-  std::uint64_t sequence = 0;
+  call_state now{};
+  std::uint64_t calls = 0;
   std::uint64_t splits = 0;
-  bool silent = false;
   device_array<std::byte, Device> scratch;  // what barriers and empty messages move
   ncclComm_t part = nullptr;                // of a split, which NCCL writes when it likes
+  std::uint64_t captures = 0;               // operations that a graph has taken; the first of them
+  std::pair<operation, std::uint64_t> first_captured;
 
  private:
   struct mark {
@@ -335,10 +347,10 @@ class nccl_member final : public nccl_entry,
       all += "all ranks have called it, and it does not end";
     } else {
       all += concat(ranks_text(missing), missing.size() == 1 ? " is missing" : " are missing");
-      const flight_snapshot now = world.state().flights();
-      const flight_view view(now);
+      const flight_snapshot flights = world.state().flights();
+      const flight_view view(flights);
       for (const int r : missing) {
-        if (now.ranks.empty()) break;
+        if (flights.ranks.empty()) break;
         const flight_record* const last = view.last(r);
         all += last == nullptr ? concat("; rank ", r, ": it has called nothing yet")
                                : concat("; rank ", r, ": its last call was ", view.name(*last));
@@ -349,10 +361,6 @@ class nccl_member final : public nccl_entry,
 
   static constexpr seconds unwinding_grace{0.1};
 
-  stream_type* stream_ = nullptr;  // of the current call
-  bool issued_ = false;
-  bool capturing_ = false;
-  flight_piece piece_ = flight_call().piece();
   event_type captured_;
   cudaStream_t captured_stream_ = nullptr;
   std::array<std::optional<mark>, 32> marks_;

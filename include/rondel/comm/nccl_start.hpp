@@ -81,11 +81,13 @@ template <device Device>
   nccl_member<Device>& m = *out.member;
   const std::lock_guard lock(out.world->calls);
   const device_guard guard(device.ordinal());
-  const nccl_comm_id address(id.address());
   ncclConfig_t config = nccl_config();
-  m.current = {.kind = operation_kind::none};
-  m.settle(ncclCommInitRankConfig(&m.handle, options.size, id.native(), options.rank, &config),
-           "ncclCommInitRankConfig");
+  ncclResult_t result = ncclSuccess;
+  {
+    const nccl_comm_id address(id.address());  // NCCL reads it in the call
+    result = ncclCommInitRankConfig(&m.handle, options.size, id.native(), options.rank, &config);
+  }
+  m.settle(result, "ncclCommInitRankConfig");
   return out;
 }
 
@@ -114,8 +116,8 @@ template <device Device>
                                            const std::shared_ptr<nccl_member<Device>>& from,
                                            int color, int key, const std::vector<int>& members) {
   nccl_member<Device>& parent = *from;
-  parent.current = {.kind = operation_kind::split};
-  ++parent.sequence;
+  parent.now.op = {.kind = operation_kind::split};
+  parent.now.sequence = ++parent.calls;
   parent.check_open();
   parent.drain();  // NCCL deadlocks if the parent is at work
   nccl_seat<Device> out;

@@ -57,6 +57,7 @@ class cuda_event {
   void synchronize() const {
     const cudaError_t state =
         detail::await_cuda([this] { return cudaEventQuery(handle_); }, watchers_.get());
+    if (watchers_ != nullptr) watchers_->poll();
     detail::check_cuda(state, "cudaEventQuery", ordinal_);
   }
 
@@ -145,9 +146,11 @@ class cuda_stream {
     });
     e.watchers_ = state_->watchers;
   }
-  /// Lets later work of this stream wait for `e`, which may be another device's.
+  /// Lets later work of this stream wait for `e`, which may be another device's. Who waits for
+  /// this stream then asks the watchers of the other one too.
   void wait(const cuda_event& e) {
     state_->throw_if_failed();
+    if (e.watchers_ != nullptr) state_->watchers->add(*e.watchers_);
     state_->issue([&] {
       detail::check_cuda(cudaStreamWaitEvent(state_->handle, e.handle_, 0), "cudaStreamWaitEvent",
                          state_->ordinal);
@@ -168,6 +171,7 @@ class cuda_stream {
   /// Blocks until it is. Throws what the stream failed with, and what a watcher throws.
   void synchronize() {
     const cudaError_t code = state_->drain();
+    state_->watchers->poll();
     state_->throw_if_failed();
     state_->issue([&] {
       detail::check_cuda(code, "cudaStreamQuery", state_->ordinal);

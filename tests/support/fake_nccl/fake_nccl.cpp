@@ -112,7 +112,11 @@ void enqueue(comm& c, std::unique_ptr<plan> given) {
   auto capture = cudaStreamCaptureStatusNone;
   (void)cudaStreamIsCapturing(first, &capture);
   p->captured = capture != cudaStreamCaptureStatusNone;
-  if (!p->captured) p->number = c.plans++;
+  if (p->captured) {
+    c.graphs.fetch_add(1);
+  } else {
+    p->number = c.plans++;
+  }
   std::set<cudaStream_t> others;
   for (const op& o : p->ops) {
     if (o.stream != first) others.insert(o.stream);
@@ -133,7 +137,8 @@ void enqueue(comm& c, std::unique_ptr<plan> given) {
     (void)cudaEventDestroy(event);
   }
   (void)cudaSetDevice(before);
-  if (due(c, fault::dirty_error, p->operation)) (void)cudaSetDevice(-1);
+  // "Not ready", most likely, stays behind as the thread's last error.
+  if (due(c, fault::dirty_error, p->operation)) (void)cudaStreamQuery(first);
 }
 
 ncclResult_t launch(comm& c, std::vector<op> ops) {
@@ -189,6 +194,13 @@ ncclResult_t add(ncclComm_t handle, const op& o, const char* name) {
     return ncclSuccess;
   }
   return launch(*c, {o});
+}
+
+// NCCL waits for them without end.
+void check_graphs(const comm& c) {
+  if (c.graphs.load() == 0) return;
+  report(rondel::concat("rank ", c.rank,
+                        ": a communicator ends while a graph has its operations: it would hang"));
 }
 
 bool needs(int version) { return lib().how.version >= version; }
@@ -472,8 +484,10 @@ ncclResult_t ncclCommFinalize(ncclComm_t handle) {
     return ncclInvalidArgument;
   }
   c->finalize_called = true;
-  const std::lock_guard lock(c->group->mutex);
-  ++c->group->finalized;
+  {
+    const std::lock_guard lock(c->group->mutex);
+    ++c->group->finalized;
+  }
   return begin(*c, [raw = &*c] {
     const std::lock_guard members(raw->group->mutex);
     if (raw->group->finalized < raw->group->size) return false;
@@ -501,6 +515,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t handle) {
   if (c->executed.load() != c->plans || c->running.load() != 0) {
     report(rondel::concat("rank ", c->rank, ": a communicator is destroyed while in use"));
   }
+  check_graphs(*c);
   c->dead = true;
   return ncclSuccess;
 }
@@ -523,6 +538,7 @@ ncclResult_t ncclCommAbort(ncclComm_t handle) {
     c->group->changed.notify_all();
   }
   while (c->running.load() != 0) std::this_thread::yield();
+  check_graphs(*c);
   c->next = nullptr;
   c->pending = nullptr;
   c->dead = true;

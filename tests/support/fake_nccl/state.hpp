@@ -104,6 +104,11 @@ struct clique {
 
 // What one group, or one call alone, gives to a communicator.
 struct plan {
+  plan() = default;
+  plan(const plan&) = delete;
+  plan& operator=(const plan&) = delete;
+  ~plan();
+
   std::shared_ptr<comm> owner;
   std::vector<op> ops;
   std::uint64_t number = 0;      // of the communicator's plans
@@ -124,6 +129,7 @@ struct comm {
   std::atomic<bool> dead{false};
   std::atomic<int> inside{0};   // threads that are in a call
   std::atomic<int> running{0};  // plans that a stream is in
+  std::atomic<int> graphs{0};   // captured plans, which a graph may run at any time
   int polls_left = 0;
   std::function<bool()> next;  // what is in progress; whether it is done
   std::unique_ptr<plan> pending;
@@ -136,6 +142,10 @@ struct comm {
   std::uint64_t split_count = 0;
   std::shared_ptr<comm> self;
 };
+
+inline plan::~plan() {
+  if (captured) owner->graphs.fetch_sub(1);
+}
 
 // The whole library.
 struct library {
