@@ -68,6 +68,11 @@ class nccl_member final : public nccl_entry,
   }
 
   [[nodiscard]] int size() const noexcept { return static_cast<int>(roll->ranks.size()); }
+  [[nodiscard]] static std::string words_of(const operation& op, std::uint64_t number) {
+    if (op.kind == operation_kind::none) return "joining the world";
+    return concat(to_string(op), " #", number);
+  }
+
   [[nodiscard]] std::string words() const { return words_of(now.op, now.sequence); }
 
   // What lies between begin and end.
@@ -86,7 +91,7 @@ class nccl_member final : public nccl_entry,
     now.op = op;
     now.sequence = ++calls;
     now.stream = &s;
-    check_open();
+    if (world.failed() || handle == nullptr) check_open(words());
     now.counted = !is_collective(op.kind);
     now.flight = log.issue(op, now.sequence);
     auto capture = cudaStreamCaptureStatusNone;
@@ -213,15 +218,15 @@ class nccl_member final : public nccl_entry,
     spoiled_ = true;
   }
 
-  // Throws unless the communicator takes calls.
-  void check_open() {
+  // Throws unless the communicator takes calls; `text` is the one that is about to be made.
+  void check_open(const std::string& text) {
     if (world.failed()) {
       world.abort_all();
-      world.throw_failed(words());
+      world.throw_failed(text);
     }
     if (handle == nullptr) {
-      throw invalid_argument(concat("rank ", world.rank, " calls ", to_string(now.op),
-                                    " on a communicator that was closed"));
+      throw invalid_argument(
+          concat("rank ", world.rank, " calls ", text, " on a communicator that was closed"));
     }
   }
 
@@ -281,11 +286,6 @@ class nccl_member final : public nccl_entry,
     } else {
       sync::sleep_for(std::chrono::microseconds(50));
     }
-  }
-
-  [[nodiscard]] static std::string words_of(const operation& op, std::uint64_t number) {
-    if (op.kind == operation_kind::none) return "joining the world";
-    return concat(to_string(op), " #", number);
   }
 
   // Whether something is under way; takes off what is done. `world.calls` is held.

@@ -118,7 +118,7 @@ template <device Device>
   nccl_member<Device>& parent = *from;
   parent.now.op = {.kind = operation_kind::split};
   parent.now.sequence = ++parent.calls;
-  parent.check_open();
+  parent.check_open(parent.words());
   parent.drain();  // NCCL deadlocks if the parent is at work
   nccl_seat<Device> out;
   {
@@ -156,7 +156,7 @@ void nccl_close_all(std::span<nccl_world* const> worlds,
   try {
     for (const auto& e : entries) {
       if (e->handle == nullptr) continue;
-      member(e)->check_open();
+      member(e)->check_open("close");
       member(e)->drain();
     }
     // No call of these waits for another rank, so one thread can make those of several.

@@ -36,7 +36,7 @@ class nccl_step {
   template <std::invocable<stream_type&> Step>
   nccl_step(nccl_communicator<Device>& comm, stream_type& stream, Step&& step)
       : world_(comm.world_) {
-    comm.member_->check_open();
+    comm.member_->check_open("nccl_step");
     for (const auto& e : world_->entries()) member(e)->captures = 0;
     stream.launch({.name = "capture"}, [&](cudaStream_t s) {
       // Other threads, NCCL's among them, may do meanwhile what a capture forbids this one.
@@ -82,7 +82,7 @@ class nccl_step {
   /// Throws `peer_failed` if the world has failed, `device_error`.
   void launch(stream_type& stream) {
     for (const auto& one : used_) {
-      member(one.entry)->check_open();
+      member(one.entry)->check_open("nccl_step");
       member(one.entry)->order(stream);
       stream.watch(one.entry);
     }

@@ -460,6 +460,9 @@ cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t* out) {
   for (auto& [id, other] : c->streams) {
     if (other.capture == made) other.capture = nullptr;
   }
+  for (auto& [id, e] : c->events) {
+    if (e.capture == made) e.capture = nullptr;
+  }
   if (c.failed(s->device)) return c.result();
   const std::uint64_t id = c->last_handle += 16;
   c->graphs[id] = made;
