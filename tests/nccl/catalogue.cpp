@@ -1,5 +1,5 @@
-// Bugs of wrappers of NCCL that were met elsewhere, planted in plain NCCL code: the fakes must see each, or
-// a test that passes on them would show nothing.
+// Bugs of wrappers of NCCL that were met elsewhere, planted in plain NCCL code: the fakes must see
+// each, or a test that passes on them would show nothing.
 #include "worlds.hpp"
 
 #include <algorithm>
@@ -38,8 +38,8 @@ struct rank {
   std::barrier<>& both;
 };
 
-// Runs `f(rank)` on two threads, then ends the communicators that are left, and returns what the fakes
-// have seen.
+// Runs `f(rank)` on two threads, then ends the communicators that are left, and returns what the
+// fakes have seen.
 std::vector<std::string> seen(const std::function<void(rank&)>& f,
                               const fake_nccl::settings& how = {}) {
   test::nccl_machine machine(how, test::lenient);
@@ -291,22 +291,21 @@ TEST_CASE("two streams use one communicator without events between them") {
 }
 
 TEST_CASE("a split while the parent is at work") {
-  const auto all = seen(
-      [](rank& r) {
-        array x(r.device, r.stream, {1});
-        (void)reduce(r, x);
-        (void)settled(r.comm);
-        if (r.number == 0) (void)reduce(r, x);  // the other rank will not come before the split
-        (void)settled(r.comm);
-        ncclComm_t part = nullptr;
-        ncclConfig_t config = non_blocking();
-        (void)ncclCommSplit(r.comm, 0, 0, &part, &config);
-        (void)settled(r.comm);
-        if (r.number == 1) (void)reduce(r, x);
-        (void)settled(r.comm);
-        r.stream.synchronize();
-        (void)ncclCommAbort(part);
-      });
+  const auto all = seen([](rank& r) {
+    array x(r.device, r.stream, {1});
+    (void)reduce(r, x);
+    (void)settled(r.comm);
+    if (r.number == 0) (void)reduce(r, x);  // the other rank will not come before the split
+    (void)settled(r.comm);
+    ncclComm_t part = nullptr;
+    ncclConfig_t config = non_blocking();
+    (void)ncclCommSplit(r.comm, 0, 0, &part, &config);
+    (void)settled(r.comm);
+    if (r.number == 1) (void)reduce(r, x);
+    (void)settled(r.comm);
+    r.stream.synchronize();
+    (void)ncclCommAbort(part);
+  });
   CHECK(any(all, "a split while operations of its parent are queued"));
 }
 

@@ -249,10 +249,10 @@ TEST_CASE("processes learn of a failure by their channel, and without one by the
           std::this_thread::sleep_for(std::chrono::milliseconds(with_channel ? 0 : 500));
           return;
         }
-        words[1] = with_channel ? message_of<rondel::peer_failed>(
-                                      [&] { sum_of_ranks(comm, device, stream); })
-                                : message_of<rondel::timed_out>(
-                                      [&] { sum_of_ranks(comm, device, stream); });
+        words[1] =
+            with_channel
+                ? message_of<rondel::peer_failed>([&] { sum_of_ranks(comm, device, stream); })
+                : message_of<rondel::timed_out>([&] { sum_of_ranks(comm, device, stream); });
       });
     }
     threads.clear();
@@ -304,8 +304,8 @@ TEST_CASE("what the loaded library lacks is not called, and done all the same") 
     CHECK((fake_nccl::calls("ncclScatter") > 0) == has);
   }
   test::nccl_machine machine({.version = 2804});
-  const auto words = message_of<rondel::error>(
-      [] { rondel::run(rondel::nccl{.ranks = 1}, [](auto&) {}); });
+  const auto words =
+      message_of<rondel::error>([] { rondel::run(rondel::nccl{.ranks = 1}, [](auto&) {}); });
   CHECK(contains(words, "the NCCL library is version 2.8.4, 2.18.1 or newer expected"));
 }
 
@@ -340,9 +340,9 @@ TEST_CASE("ranks and devices that do not go together are refused") {
   cuda_device device;
   const auto id = rondel::make_nccl_id();
   CHECK_THROWS_AS(communicator(device, id, {.rank = 2, .size = 2}), rondel::invalid_argument);
-  CHECK_THROWS_AS(communicator(device, id,
-                               {.rank = 0, .size = 2, .channel = rondel::make_thread_channel(3)}),
-                  rondel::invalid_argument);
+  CHECK_THROWS_AS(
+      communicator(device, id, {.rank = 0, .size = 2, .channel = rondel::make_thread_channel(3)}),
+      rondel::invalid_argument);
 }
 
 TEST_CASE("a group ends with its scope, and starts nothing that an exception left half done") {
@@ -434,9 +434,9 @@ TEST_CASE("a step whose capture fails leaves the stream as it was") {
   test::nccl_machine machine;
   test::on_nccl({.ranks = 1, .timeout = {30}}, [](auto& rank) {
     auto stream = rank.device().make_stream("test");
-    CHECK_THROWS_WITH_AS(rondel::nccl_step(rank.world(), stream,
-                                           [](auto&) { throw std::runtime_error("no step"); }),
-                         "no step", std::runtime_error);
+    CHECK_THROWS_WITH_AS(
+        rondel::nccl_step(rank.world(), stream, [](auto&) { throw std::runtime_error("no step"); }),
+        "no step", std::runtime_error);
     sum_of_ranks(rank.world(), rank.device(), stream);
   });
 }

@@ -1,5 +1,5 @@
-// What the ranks of an NCCL world see when one of them fails, leaves, is late or calls something else, or
-// NCCL itself fails: each ends in time, with words, and nothing is left over.
+// What the ranks of an NCCL world see when one of them fails, leaves, is late or calls something
+// else, or NCCL itself fails: each ends in time, with words, and nothing is left over.
 #include <rondel/comm/faulty.hpp>
 #include <rondel/comm/fingerprint.hpp>
 #include <rondel/comm/send_recv_only.hpp>
@@ -82,10 +82,9 @@ TEST_CASE("run rethrows the exception of the rank that failed first") {
 TEST_CASE("a rank that returns early is named as having left, one that does its part is not") {
   for (const unsigned seed : {1U, 2U, 3U}) {
     test::nccl_machine machine({.seed = seed}, test::lenient);
-    const auto all = outcomes({.ranks = 3, .timeout = {60}}, plain,
-                              [](int rank, auto& comm, auto& stream) {
-                                reductions(comm, stream, rank == 2 ? 3 : 5);
-                              });
+    const auto all = outcomes(
+        {.ranks = 3, .timeout = {60}}, plain,
+        [](int rank, auto& comm, auto& stream) { reductions(comm, stream, rank == 2 ? 3 : 5); });
     CHECK(all[2].kind == "ended");
     check_others(all, 2, "peer_failed", {"rank 2", "left the communicator", "all_reduce"});
   }
@@ -127,13 +126,13 @@ TEST_CASE("a rank that stays away is named as missing when the deadline passes")
 
 TEST_CASE("two ranks that send alone are found by the deadline") {
   test::nccl_machine machine({}, test::lenient);
-  const auto all = outcomes({.ranks = 2, .timeout = {0.2}}, plain,
-                            [](int rank, auto& comm, auto& stream) {
-                              test::uploaded<float, rondel::cuda_device> x(comm.device(), stream, {1, 2, 3});
-                              rondel::send(comm, stream, x.span(), 1 - rank);
-                              rondel::recv(comm, stream, x.span(), 1 - rank);
-                              stream.synchronize();
-                            });
+  const auto all =
+      outcomes({.ranks = 2, .timeout = {0.2}}, plain, [](int rank, auto& comm, auto& stream) {
+        test::uploaded<float, rondel::cuda_device> x(comm.device(), stream, {1, 2, 3});
+        rondel::send(comm, stream, x.span(), 1 - rank);
+        rondel::recv(comm, stream, x.span(), 1 - rank);
+        stream.synchronize();
+      });
   for (const auto& o : all) {
     CAPTURE(o.text);
     CHECK((o.kind == "timed_out" || o.kind == "peer_failed"));
@@ -163,8 +162,8 @@ TEST_CASE("an error of NCCL names the call and NCCL's words, on the rank that ha
 }
 
 TEST_CASE("an operation that all have called and that does not end is found by the deadline") {
-  test::nccl_machine machine(
-      {.kind = fake_nccl::fault::stall, .rank = 0, .operation = 1}, test::lenient);
+  test::nccl_machine machine({.kind = fake_nccl::fault::stall, .rank = 0, .operation = 1},
+                             test::lenient);
   const auto all = outcomes({.ranks = 2, .timeout = {0.2}}, test::world,
                             [](int, auto& comm, auto& stream) { reductions(comm, stream, 2); });
   int timeouts = 0;
@@ -179,11 +178,11 @@ TEST_CASE("an operation that all have called and that does not end is found by t
 TEST_CASE("an abort that does not return keeps nobody") {
   test::nccl_machine machine({.kind = fake_nccl::fault::abort_stall, .rank = 0}, test::lenient);
   const auto start = std::chrono::steady_clock::now();
-  const auto all = outcomes({.ranks = 2, .timeout = {60}}, plain,
-                            [](int rank, auto& comm, auto& stream) {
-                              if (rank == 1) throw std::runtime_error("boom");
-                              reductions(comm, stream, 1);
-                            });
+  const auto all =
+      outcomes({.ranks = 2, .timeout = {60}}, plain, [](int rank, auto& comm, auto& stream) {
+        if (rank == 1) throw std::runtime_error("boom");
+        reductions(comm, stream, 1);
+      });
   CHECK(all[0].kind == "peer_failed");
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(15));
   fake_nccl::release();
@@ -293,7 +292,8 @@ TEST_CASE("each rank at each call: throws, leaves, stays away") {
         CAPTURE(at);
         const bool dies = action == rondel::fault_action::die;
         CAPTURE(dies);
-        test::nccl_machine machine({.seed = static_cast<unsigned>(at * 3 + failing)}, test::lenient);
+        test::nccl_machine machine({.seed = static_cast<unsigned>(at * 3 + failing)},
+                                   test::lenient);
         const double deadline = dies ? 0.15 : 30;
         const auto wrap = [&](auto comm) {
           return rondel::faulty_communicator(

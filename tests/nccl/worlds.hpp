@@ -3,9 +3,9 @@
 #include <rondel/nccl.hpp>
 
 #include "../cuda/engine.hpp"
+#include "communicator.hpp"
 #include "message_of.hpp"
 #include "sanitized.hpp"
-#include "communicator.hpp"
 
 #include <string>
 #include <type_traits>
@@ -92,12 +92,13 @@ outcome outcome_of(F&& f) {
   }
 }
 
-// For `outcomes`: the program gets the world's own communicator, which faults of the library strike.
+// For `outcomes`: the program gets the world's own communicator, which faults of the library
+// strike.
 inline constexpr struct world_tag {
 } world;
 
-// Runs `program(rank, communicator, stream)`; other exceptions than those of communication leave the
-// rank. `wrap` makes the communicator of a duplicate.
+// Runs `program(rank, communicator, stream)`; other exceptions than those of communication leave
+// the rank. `wrap` makes the communicator of a duplicate.
 template <class Wrap, class Program>
 std::vector<outcome> outcomes(const rondel::nccl& engine, const Wrap& wrap,
                               const Program& program) {

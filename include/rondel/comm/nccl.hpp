@@ -124,6 +124,7 @@ class nccl_communicator {
     device_array<std::byte, Device> in(device(), s, std::max<std::size_t>(1, mine.size()));
     device_array<std::byte, Device> out(device(), s, in.size() * static_cast<std::size_t>(size()));
     s.upload(in.span().first(mine.size()), mine);
+    s.synchronize();  // an exception below frees what is uploaded
     {
       const nested inside(*member_);  // wrappers call this within an operation
       begin(s, {.kind = operation_kind::exchange_host, .count = mine.size()});

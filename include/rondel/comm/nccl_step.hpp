@@ -20,9 +20,9 @@ namespace rondel {
 ///
 /// All ranks capture the same step, and launch it as often, in the same place among their other
 /// operations. Memory, streams and communicators that the step uses must stay. NCCL waits for the
-/// graph when it ends a communicator, so the graph is owned here, `close` refuses while a step lives,
-/// and a world that fails destroys it first. NCCL discourages capture where one process has several
-/// GPUs. Holds what CUDA needs for the graph.
+/// graph when it ends a communicator, so the graph is owned here, `close` refuses while a step
+/// lives, and a world that fails destroys it first. NCCL discourages capture where one process has
+/// several GPUs. Holds what CUDA needs for the graph.
 template <device Device = cuda_device>
 class nccl_step {
  public:
@@ -92,8 +92,7 @@ class nccl_step {
       detail::check_cuda(cudaGraphLaunch(graph_->get(), s), "cudaGraphLaunch");
     });
     for (const auto& one : used_) {
-      member(one.entry)->mark_end(stream, one.first.first, one.first.second,
-                                  flight_call().piece());
+      member(one.entry)->mark_end(stream, one.first.first, one.first.second, flight_call().piece());
     }
   }
 

@@ -37,6 +37,7 @@ class cuda_watchers {
     }
     watchers_.push_back(watcher);
   }
+  [[nodiscard]] bool any() { return !present().empty(); }
   // Those of `other` too.
   void add(cuda_watchers& other) {
     if (&other == this) return;

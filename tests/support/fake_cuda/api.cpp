@@ -434,6 +434,17 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int f
   return copy(c, s, to, from, bytes, "cudaMemcpyPeerAsync");
 }
 
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* out, const void* p) {
+  call c("cudaPointerGetAttributes");
+  if (c.failed(current())) return c.result();
+  const allocation* const memory = c->find(p);
+  *out = {};
+  out->type = memory != nullptr                            ? cudaMemoryTypeDevice
+              : find_pinned(*c.operator->(), p) != nullptr ? cudaMemoryTypeHost
+                                                           : cudaMemoryTypeUnregistered;
+  out->device = memory != nullptr ? memory->device : -2;
+  return c.done(cudaSuccess);
+}
 cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* status) {
   call c("cudaStreamIsCapturing");
   stream* const s = c.find(handle);

@@ -33,7 +33,7 @@ ncclResult_t fails(ncclResult_t result, std::string words) {
 }
 
 void counted(const char* name) {
-  const std::lock_guard lock(lib().mutex);
+  const std::lock_guard lock(lib().notes);
   ++lib().calls[name];
 }
 
@@ -213,12 +213,12 @@ library& lib() {
 }
 
 void report(const std::string& words) {
-  const std::lock_guard lock(lib().mutex);
+  const std::lock_guard lock(lib().notes);
   lib().misuse.push_back(words);
 }
 
 std::uint64_t draw(std::uint64_t below) {
-  const std::lock_guard lock(lib().mutex);
+  const std::lock_guard lock(lib().notes);
   return lib().random() % below;
 }
 
@@ -237,6 +237,7 @@ void reset(const settings& s) {
       c->self = nullptr;
     }
     l.comms.clear();
+    const std::lock_guard notes(l.notes);
     l.misuse.clear();
     l.calls.clear();
     l.open_ids.clear();
@@ -254,7 +255,7 @@ void release() {
 }
 
 std::vector<std::string> misuse() {
-  const std::lock_guard lock(lib().mutex);
+  const std::lock_guard lock(lib().notes);
   return lib().misuse;
 }
 
@@ -272,7 +273,7 @@ std::vector<std::string> leaks() {
 int open_groups() noexcept { return here.depth; }
 
 int calls(const std::string& name) {
-  const std::lock_guard lock(lib().mutex);
+  const std::lock_guard lock(lib().notes);
   const auto found = lib().calls.find(name);
   return found == lib().calls.end() ? 0 : found->second;
 }
@@ -344,7 +345,7 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* out, int ranks, ncclUniqueId id,
     auto& group = lib().open_ids[name];
     if (group == nullptr) {
       if (lib().used_ids.contains(name) && name.starts_with("id ")) {
-        lib().misuse.push_back("an id is used for a second communicator");
+        report("an id is used for a second communicator");
       }
       group = std::make_shared<clique>(ranks);
       group->first = true;
@@ -355,7 +356,7 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* out, int ranks, ncclUniqueId id,
     if (group->size != ranks) return fails(ncclInvalidArgument, "ranks disagree about the size");
     const std::lock_guard members(group->mutex);
     auto& place = group->members[static_cast<std::size_t>(rank)];
-    if (place != nullptr) lib().misuse.push_back("two ranks have the same number");
+    if (place != nullptr) report("two ranks have the same number");
     place = c.get();
     if (rank == 0 && std::getenv("NCCL_COMM_ID") != nullptr) group->root_listens = true;
     if (std::none_of(group->members.begin(), group->members.end(),

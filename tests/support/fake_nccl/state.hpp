@@ -149,11 +149,13 @@ inline plan::~plan() {
 
 // The whole library.
 struct library {
-  std::mutex mutex;
-  settings how;
+  std::mutex notes;  // of the first three; taken last
   std::mt19937_64 random;
   std::vector<std::string> misuse;
   std::map<std::string, int> calls;
+
+  std::mutex mutex;  // of the rest; taken first
+  settings how;
   std::vector<std::shared_ptr<comm>> comms;
   std::set<std::string> used_ids;
   std::map<std::string, std::shared_ptr<clique>> open_ids;
