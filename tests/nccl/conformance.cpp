@@ -13,6 +13,7 @@ namespace {
 template <class Wrap, class F>
 void on_worlds(unsigned seed, const Wrap& wrap, const F& f) {
   for (int ranks = 1; ranks <= 4; ++ranks) {
+    if (test::sanitized && ranks % 3 != 0) continue;
     test::nccl_machine machine({.seed = seed + static_cast<unsigned>(ranks)});
     test::on_nccl({.ranks = ranks, .timeout = {60}}, [&](auto& rank) {
       auto comm = wrap(rank.world().duplicate());
@@ -42,7 +43,7 @@ void essentials(unsigned seed, const Wrap& wrap) {
 }  // namespace
 
 TEST_CASE("nccl: messages, rings, splits, streams, arguments") {
-  for (const unsigned seed : {1U, 2U, 3U}) essentials(seed, plain);
+  for (unsigned seed = 1; seed <= (test::sanitized ? 1 : 3); ++seed) essentials(seed, plain);
 }
 
 TEST_CASE("nccl: reductions") {
