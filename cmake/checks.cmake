@@ -30,7 +30,8 @@ rondel_check(compile_time TIMEOUT 600
 # The longest of all tests, so it starts first.
 set_tests_properties(check.compile_time PROPERTIES COST 1000)
 
-file(GLOB units CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/sketch/*.cu ${PROJECT_SOURCE_DIR}/tests/cuda/*.cu)
+file(GLOB units CONFIGURE_DEPENDS
+  ${PROJECT_SOURCE_DIR}/tests/sketch/*.cu ${PROJECT_SOURCE_DIR}/tests/cuda/*.cu ${PROJECT_SOURCE_DIR}/tests/nccl/*.cu)
 foreach(unit IN LISTS units)
   cmake_path(GET unit STEM name)
   rondel_check(nvcc.${name} TIMEOUT 300

@@ -46,6 +46,7 @@ function(rondel_install_package)
   install(FILES
     ${PROJECT_BINARY_DIR}/rondel-config.cmake
     ${PROJECT_BINARY_DIR}/rondel-config-version.cmake
+    ${PROJECT_SOURCE_DIR}/cmake/FindNCCL.cmake
     DESTINATION ${destination} COMPONENT rondel_dev)
   install(FILES ${PROJECT_SOURCE_DIR}/LICENSE
     DESTINATION ${CMAKE_INSTALL_DATADIR}/licenses/rondel COMPONENT rondel_dev)

@@ -23,6 +23,7 @@ set(RONDEL_HEADERS
   include/rondel/comm/block_view.hpp
   include/rondel/comm/blocks.hpp
   include/rondel/comm/concepts.hpp
+  include/rondel/comm/failure_channel.hpp
   include/rondel/comm/fault_plan.hpp
   include/rondel/comm/faulty.hpp
   include/rondel/comm/fingerprint.hpp
@@ -129,4 +130,19 @@ set(RONDEL_MPI_HEADERS
   include/rondel/comm/mpi_transfer.hpp
   include/rondel/comm/mpi_world.hpp
   include/rondel/mpi.hpp
+)
+
+# The NCCL component, which needs nccl.h and the NCCL library.
+set(RONDEL_NCCL_HEADERS
+  include/rondel/comm/nccl.hpp
+  include/rondel/comm/nccl_batch.hpp
+  include/rondel/comm/nccl_check.hpp
+  include/rondel/comm/nccl_group.hpp
+  include/rondel/comm/nccl_id.hpp
+  include/rondel/comm/nccl_member.hpp
+  include/rondel/comm/nccl_start.hpp
+  include/rondel/comm/nccl_step.hpp
+  include/rondel/comm/nccl_world.hpp
+  include/rondel/nccl.hpp
+  include/rondel/nccl_launch.hpp
 )

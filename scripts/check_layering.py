@@ -31,6 +31,8 @@ LAYERS = [
     "rondel.hpp",
     "cuda.hpp",
     "mpi.hpp",
+    "nccl_launch.hpp",
+    "nccl.hpp",
 ]
 UMBRELLA = "rondel.hpp"
 OPEN_TO_ALL = {"core", "trace"}

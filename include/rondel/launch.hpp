@@ -140,6 +140,27 @@ template <class Flights>
   }
 }
 
+// What a run of all ranks ends with, once all have: the failure of the rank that failed first, or
+// what they returned.
+template <class Returned, class Result>
+auto results_of(thread_world& world, const std::vector<std::exception_ptr>& failures,
+                std::vector<std::optional<Result>>& results) {
+  const auto flights = [&] { return to_table(world.flights()); };
+  const int first = world.first_failed();
+  if (first >= 0 && failures[static_cast<std::size_t>(first)] != nullptr) {
+    rethrow_with_flights(failures[static_cast<std::size_t>(first)], flights);
+  }
+  for (const auto& failure : failures) {
+    if (failure != nullptr) rethrow_with_flights(failure, flights);
+  }
+  if constexpr (!std::is_void_v<Returned>) {
+    std::vector<Returned> out;
+    out.reserve(results.size());
+    for (auto& result : results) out.push_back(std::move(*result));
+    return out;
+  }
+}
+
 // Something that says how many threads are ranks, and makes their devices; by a friend
 // `make_device` where it is no engine of this file.
 template <class E>
@@ -193,20 +214,7 @@ auto run_threads(const Engine& engine, Program& program) {
       }
     }
   }
-  const auto flights = [&] { return to_table(group->world().flights()); };
-  const int first = group->world().first_failed();
-  if (first >= 0 && failures[static_cast<std::size_t>(first)] != nullptr) {
-    rethrow_with_flights(failures[static_cast<std::size_t>(first)], flights);
-  }
-  for (const auto& failure : failures) {
-    if (failure != nullptr) rethrow_with_flights(failure, flights);
-  }
-  if constexpr (!std::is_void_v<returned>) {
-    std::vector<returned> out;
-    out.reserve(ranks);
-    for (auto& result : results) out.push_back(std::move(*result));
-    return out;
-  }
+  return results_of<returned>(group->world(), failures, results);
 }
 
 }  // namespace detail

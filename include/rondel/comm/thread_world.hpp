@@ -90,6 +90,12 @@ class thread_world {
     return first_rank_ < 0 ? flights_.snapshot() : at_failure_;
   }
 
+  // The words of the rank that failed first.
+  [[nodiscard]] std::string first_reason() {
+    const sync::lock_guard lock(mutex_);
+    return first_reason_;
+  }
+
   // The rank that failed first, -1 if none did.
   [[nodiscard]] int first_failed() noexcept {
     const sync::lock_guard lock(mutex_);

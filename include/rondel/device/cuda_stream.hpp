@@ -57,6 +57,7 @@ class cuda_event {
   void synchronize() const {
     const cudaError_t state =
         detail::await_cuda([this] { return cudaEventQuery(handle_); }, watchers_.get());
+    if (watchers_ != nullptr) watchers_->poll();
     detail::check_cuda(state, "cudaEventQuery", ordinal_);
   }
 
@@ -122,12 +123,13 @@ class cuda_stream {
     transfer("copy", to.data(), to.size(), from.data(), from.size(), cudaMemcpyDefault);
   }
   /// Copies bytes from the host to the device. From pageable memory the call may block until the
-  /// bytes are staged; from a `cuda_host_buffer` it never does.
+  /// bytes are staged, and does so as `synchronize` if the stream is watched; from a
+  /// `cuda_host_buffer` it never does.
   void upload(device_span<std::byte> to, std::span<const std::byte> from) {
     transfer("upload", to.data(), to.size(), from.data(), from.size(), cudaMemcpyHostToDevice);
   }
   /// Copies bytes from the device to the host. To pageable memory the call may block until they
-  /// are there; to a `cuda_host_buffer` it never does.
+  /// are there, as for an upload; to a `cuda_host_buffer` it never does.
   void download(std::span<std::byte> to, device_span<const std::byte> from) {
     transfer("download", to.data(), to.size(), from.data(), from.size(), cudaMemcpyDeviceToHost);
   }
@@ -145,9 +147,11 @@ class cuda_stream {
     });
     e.watchers_ = state_->watchers;
   }
-  /// Lets later work of this stream wait for `e`, which may be another device's.
+  /// Lets later work of this stream wait for `e`, which may be another device's. Who waits for
+  /// this stream then asks the watchers of the other one too.
   void wait(const cuda_event& e) {
     state_->throw_if_failed();
+    if (e.watchers_ != nullptr) state_->watchers->add(*e.watchers_);
     state_->issue([&] {
       detail::check_cuda(cudaStreamWaitEvent(state_->handle, e.handle_, 0), "cudaStreamWaitEvent",
                          state_->ordinal);
@@ -168,6 +172,7 @@ class cuda_stream {
   /// Blocks until it is. Throws what the stream failed with, and what a watcher throws.
   void synchronize() {
     const cudaError_t code = state_->drain();
+    state_->watchers->poll();
     state_->throw_if_failed();
     state_->issue([&] {
       detail::check_cuda(code, "cudaStreamQuery", state_->ordinal);
@@ -252,10 +257,24 @@ class cuda_stream {
                 std::size_t from_size, cudaMemcpyKind kind) {
     detail::check_copy(name, to_size, from_size);
     if (to_size == 0) return;
+    if (kind != cudaMemcpyDefault) {
+      await_watched(kind == cudaMemcpyHostToDevice ? from : static_cast<const void*>(to));
+    }
     launch({.name = name, .bytes_read = from_size, .bytes_written = to_size}, [&](cudaStream_t s) {
       detail::check_cuda(cudaMemcpyAsync(to, from, to_size, kind, s), "cudaMemcpyAsync",
                          state_->ordinal);
     });
+  }
+
+  // The runtime blocks in a copy of pageable memory until the stream has come to it, where no
+  // watcher could end the wait; so who may have to wait for peers does it before.
+  void await_watched(const void* host) {
+    if (!state_->watchers->any()) return;
+    cudaPointerAttributes known = {};
+    const cudaError_t code = cudaPointerGetAttributes(&known, host);
+    if (code != cudaSuccess) (void)cudaGetLastError();
+    if (code == cudaSuccess && known.type != cudaMemoryTypeUnregistered) return;
+    synchronize();
   }
 
   std::unique_ptr<state> state_;

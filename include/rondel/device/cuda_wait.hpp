@@ -15,8 +15,9 @@ namespace rondel {
 class stream_watcher {
  public:
   virtual ~stream_watcher() = default;
-  /// Called again and again while the host waits for the stream. Throws what the wait shall end
-  /// with: a deadline that passed, or a peer that failed.
+  /// Called again and again while the host waits for the stream, and once when it has waited, on
+  /// the thread that waits. Throws what the wait shall end with: a deadline that passed, a peer
+  /// that failed, or that what the stream has done is not what was asked for.
   virtual void poll() = 0;
 };
 
@@ -36,18 +37,26 @@ class cuda_watchers {
     }
     watchers_.push_back(watcher);
   }
+  [[nodiscard]] bool any() { return !present().empty(); }
+  // Those of `other` too.
+  void add(cuda_watchers& other) {
+    if (&other == this) return;
+    for (const auto& one : other.present()) add(one);
+  }
   void poll() {
-    std::vector<std::shared_ptr<stream_watcher>> present;
-    {
-      const std::lock_guard lock(mutex_);
-      for (const auto& one : watchers_) {
-        if (auto watcher = one.lock()) present.push_back(std::move(watcher));
-      }
-    }
-    for (const auto& one : present) one->poll();
+    for (const auto& one : present()) one->poll();
   }
 
  private:
+  [[nodiscard]] std::vector<std::shared_ptr<stream_watcher>> present() {
+    std::vector<std::shared_ptr<stream_watcher>> out;
+    const std::lock_guard lock(mutex_);
+    for (const auto& one : watchers_) {
+      if (auto watcher = one.lock()) out.push_back(std::move(watcher));
+    }
+    return out;
+  }
+
   std::mutex mutex_;
   std::vector<std::weak_ptr<stream_watcher>> watchers_;
 };

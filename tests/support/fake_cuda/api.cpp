@@ -309,6 +309,9 @@ cudaError_t cudaStreamQuery(cudaStream_t handle) {
   call c("cudaStreamQuery");
   stream* const s = c.find(handle);
   if (s == nullptr || c.failed(s->device)) return c.result();
+  if (s->capture != nullptr) {
+    return c.misuse("the stream is being captured", cudaErrorStreamCaptureUnsupported);
+  }
   if (!c->idle(*s)) return c.done(cudaErrorNotReady);
   c->host_saw(s->now);
   return c.done(cudaSuccess);
@@ -325,6 +328,13 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event_handle, u
   stream* const s = c.find(handle);
   event* const e = s == nullptr ? nullptr : c.find(event_handle);
   if (e == nullptr || c.failed(s->device)) return c.result();
+  if (e->capture != nullptr && (s->capture == nullptr || s->capture == e->capture)) {
+    s->capture = e->capture;
+    return c.done(cudaSuccess);
+  }
+  if (e->capture != s->capture) {
+    return c.misuse("a capture waits for what is no part of it", cudaErrorStreamCaptureIsolation);
+  }
   if (e->newest == nullptr) return c.done(cudaSuccess);
   for (const auto& [id, count] : e->newest->before) s->now[id] = std::max(s->now[id], count);
   c.next(*s);
@@ -336,7 +346,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* out, unsigned flags) {
   call c("cudaEventCreateWithFlags");
   if (c.failed(current())) return c.result();
   const std::uint64_t id = c->last_handle += 16;
-  c->events[id] = {current(), (flags & cudaEventDisableTiming) == 0, nullptr};
+  c->events[id] = {current(), (flags & cudaEventDisableTiming) == 0, nullptr, nullptr};
   *out = handle_of<cudaEvent_t>(id);
   return c.done(cudaSuccess);
 }
@@ -356,6 +366,8 @@ cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t stream_handle) {
   if (e->device != s->device) {
     return c.misuse("the event is another device's", cudaErrorInvalidResourceHandle);
   }
+  e->capture = s->capture;
+  if (s->capture != nullptr) return c.done(cudaSuccess);
   c.next(*s);
   e->newest = std::make_shared<point>();
   e->newest->device = s->device;
@@ -434,6 +446,87 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t
   return c.done(cudaSuccess);
 }
 
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* out, const void* p) {
+  call c("cudaPointerGetAttributes");
+  if (c.failed(current())) return c.result();
+  const allocation* const memory = c->find(p);
+  *out = {};
+  out->type = memory != nullptr                            ? cudaMemoryTypeDevice
+              : find_pinned(*c.operator->(), p) != nullptr ? cudaMemoryTypeHost
+                                                           : cudaMemoryTypeUnregistered;
+  out->device = memory != nullptr ? memory->device : -2;
+  return c.done(cudaSuccess);
+}
+cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* status) {
+  call c("cudaStreamIsCapturing");
+  stream* const s = c.find(handle);
+  if (s == nullptr || c.failed(s->device)) return c.result();
+  *status = s->capture == nullptr ? cudaStreamCaptureStatusNone : cudaStreamCaptureStatusActive;
+  return c.done(cudaSuccess);
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode) {
+  call c("cudaStreamBeginCapture");
+  stream* const s = c.find(handle);
+  if (s == nullptr || c.failed(s->device)) return c.result();
+  if (s->capture != nullptr) {
+    return c.misuse("the stream is being captured already", cudaErrorIllegalState);
+  }
+  s->capture = std::make_shared<graph>();
+  return c.done(cudaSuccess);
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t* out) {
+  call c("cudaStreamEndCapture");
+  stream* const s = c.find(handle);
+  if (s == nullptr) return c.result();
+  const std::shared_ptr<graph> made = s->capture;
+  if (made == nullptr) return c.misuse("the stream is not captured", cudaErrorIllegalState);
+  for (auto& [id, other] : c->streams) {
+    if (other.capture == made) other.capture = nullptr;
+  }
+  for (auto& [id, e] : c->events) {
+    if (e.capture == made) e.capture = nullptr;
+  }
+  if (c.failed(s->device)) return c.result();
+  const std::uint64_t id = c->last_handle += 16;
+  c->graphs[id] = made;
+  *out = handle_of<cudaGraph_t>(id);
+  return c.done(cudaSuccess);
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* out, cudaGraph_t handle, unsigned long long) {
+  call c("cudaGraphInstantiate");
+  const auto found = c->graphs.find(number(handle));
+  if (found == c->graphs.end()) return c.misuse("no such graph (any more)", cudaErrorInvalidValue);
+  if (c.failed()) return c.result();
+  const std::uint64_t id = c->last_handle += 16;
+  c->graphs[id] = found->second;
+  *out = handle_of<cudaGraphExec_t>(id);
+  return c.done(cudaSuccess);
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t handle) {
+  call c("cudaGraphDestroy");
+  if (c->graphs.erase(number(handle)) == 0) {
+    return c.misuse("no such graph (any more)", cudaErrorInvalidValue);
+  }
+  return c.done(cudaSuccess);
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t handle) {
+  call c("cudaGraphExecDestroy");
+  if (c->graphs.erase(number(handle)) == 0) {
+    return c.misuse("no such graph (any more)", cudaErrorInvalidValue);
+  }
+  return c.done(cudaSuccess);
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t handle, cudaStream_t stream_handle) {
+  call c("cudaGraphLaunch");
+  stream* const s = c.find(stream_handle);
+  if (s == nullptr || c.failed(s->device)) return c.result();
+  const auto found = c->graphs.find(number(handle));
+  if (found == c->graphs.end()) return c.misuse("no such graph (any more)", cudaErrorInvalidValue);
+  c.next(*s);
+  for (const operation& op : found->second->operations) c->push(*s, op);
+  return c.done(cudaSuccess);
+}
+
 cudaError_t cudaMemPoolCreate(cudaMemPool_t* out, const cudaMemPoolProps* properties) {
   call c("cudaMemPoolCreate");
   const int device = properties->location.id;
@@ -480,6 +573,9 @@ cudaError_t cudaMallocFromPoolAsync(void** out, std::size_t bytes, cudaMemPool_t
   }
   const int on = from->second.device;
   device& d = c->devices[static_cast<std::size_t>(on)];
+  if (s->capture != nullptr) {
+    return c.misuse("this runtime has no memory nodes", cudaErrorStreamCaptureUnsupported);
+  }
   if (bytes > c->setup.memory - d.used) return c.done(cudaErrorMemoryAllocation);
   c.next(*s);
   const std::uintptr_t address = machine::first_address +

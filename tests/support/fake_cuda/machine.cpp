@@ -88,6 +88,8 @@ std::vector<std::string> machine::stop() {
   for (const auto& [id, p] : pools) {
     if (!p.destroyed) out.push_back("memory pool " + std::to_string(id) + " was not destroyed");
   }
+  if (!graphs.empty()) out.push_back("a graph was not destroyed");
+  graphs.clear();
   for (const auto& [address, a] : allocations) {
     if (!a.freed) {
       out.push_back(std::to_string(a.size) + " B of device " + std::to_string(a.device) + " at " +
@@ -176,6 +178,7 @@ void machine::serve(worker& w) {
 }
 
 void machine::push(stream& s, operation op) {
+  if (s.capture != nullptr) return s.capture->operations.push_back(std::move(op));
   s.runs_on->queue.push_back(std::move(op));
   s.runs_on->busy = true;
   s.runs_on->changed.notify_all();
@@ -196,7 +199,7 @@ allocation* machine::find(const void* p, std::uintptr_t* base) {
 }
 
 void machine::touch(stream& s, const memory_use& a, const char* call) {
-  if (a.bytes == 0) return;
+  if (a.bytes == 0 || s.capture != nullptr) return;
   const std::string who = std::string(call) + " on stream " + std::to_string(s.id);
   std::uintptr_t base = 0;
   allocation* const memory = find(a.data, &base);

@@ -35,6 +35,11 @@ struct operation {
   std::shared_ptr<point> wait_for, pass;  // before and after it
 };
 
+// What a capture took instead of running it, in the order of the calls.
+struct graph {
+  std::vector<operation> operations;
+};
+
 // A thread that serves one stream at a time. Kept for the next stream, because threads are slow to
 // start.
 struct worker {
@@ -52,12 +57,14 @@ struct stream {
   int device = 0;
   worker* runs_on = nullptr;
   order now;
+  std::shared_ptr<graph> capture;  // that takes what is queued
 };
 
 struct event {
   int device = 0;
   bool timed = false;
-  std::shared_ptr<point> newest;  // null if never recorded
+  std::shared_ptr<point> newest;   // null if never recorded
+  std::shared_ptr<graph> capture;  // that the newest record is part of
 };
 
 struct pool {
@@ -132,6 +139,7 @@ class machine {
   std::map<std::uint64_t, stream> streams;
   std::map<std::uint64_t, event> events;
   std::map<std::uint64_t, pool> pools;
+  std::map<std::uint64_t, std::shared_ptr<graph>> graphs;  // those that can be launched too
   std::map<std::uintptr_t, allocation> allocations;
   std::map<const void*, std::shared_ptr<pinned_block>> pinned;
   std::vector<std::uintptr_t> next_address;
