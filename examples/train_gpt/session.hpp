@@ -396,8 +396,7 @@ template <class T, class Engine>
   if constexpr (rondel::engine_traits<Engine>::starts_ranks) {
     out.ranks = run(engine, train);
   } else {
-    out.ranks =
-        run(engine, [&](auto& rank) { return gather_outcomes(rank.world(), train(rank)); });
+    out.ranks = run(engine, [&](auto& rank) { return gather_outcomes(rank.world(), train(rank)); });
   }
   return out;
 }
