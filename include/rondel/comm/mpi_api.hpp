@@ -13,6 +13,7 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -130,8 +131,9 @@ struct mpi_options {
 };
 
 /// MPI, for as long as this object lives: initialised unless somebody has, and finalised only if
-/// this object has initialised it. After the failure of a world it is not finalised, because that
-/// would wait for the failed rank; the process then must end, with a code that is not zero.
+/// this object has initialised it. After the failure of a world, or when an exception destroys it, it
+/// is not finalised, because that might wait for ever for a rank that does not come; the process
+/// then must end, with a code that is not zero.
 ///
 /// MPI cannot be initialised twice in a process, so a program that needs it more than once keeps
 /// one object for the whole of `main`. Throws `invalid_argument` if MPI was finalised before.
@@ -152,7 +154,9 @@ class mpi_environment {
   mpi_environment(const mpi_environment&) = delete;
   mpi_environment& operator=(const mpi_environment&) = delete;
   ~mpi_environment() {
-    if (owner_ && !detail::mpi_is_finalized() && !detail::mpi_world_has_failed().load()) {
+    const bool unwinds = std::uncaught_exceptions() > exceptions_;
+    if (owner_ && !unwinds && !detail::mpi_is_finalized() &&
+        !detail::mpi_world_has_failed().load()) {
       MPI_Finalize();
     }
   }
@@ -169,6 +173,7 @@ class mpi_environment {
 
  private:
   bool owner_ = false;
+  int exceptions_ = std::uncaught_exceptions();
 };
 
 }  // namespace rondel
