@@ -131,8 +131,8 @@ struct mpi_options {
 };
 
 /// MPI, for as long as this object lives: initialised unless somebody has, and finalised only if
-/// this object has initialised it. After the failure of a world, or when an exception destroys it, it
-/// is not finalised, because that might wait for ever for a rank that does not come; the process
+/// this object has initialised it. After the failure of a world, or when an exception destroys it,
+/// it is not finalised, because that might wait for ever for a rank that does not come; the process
 /// then must end, with a code that is not zero.
 ///
 /// MPI cannot be initialised twice in a process, so a program that needs it more than once keeps
