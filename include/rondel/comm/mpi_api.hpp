@@ -135,6 +135,9 @@ struct mpi_options {
 /// it is not finalised, because that might wait for ever for a rank that does not come; the process
 /// then must end, with a code that is not zero.
 ///
+/// Where it initialises MPI it sets `MPI_ERRORS_RETURN` on `MPI_COMM_WORLD` and `MPI_COMM_SELF`:
+/// MPICH raises there what goes wrong with any message.
+///
 /// MPI cannot be initialised twice in a process, so a program that needs it more than once keeps
 /// one object for the whole of `main`. Throws `invalid_argument` if MPI was finalised before.
 class mpi_environment {
@@ -150,6 +153,10 @@ class mpi_environment {
     int given = MPI_THREAD_SINGLE;
     detail::check_mpi(MPI_Init_thread(nullptr, nullptr, level, &given), "MPI_Init_thread", -1);
     owner_ = true;
+    for (const MPI_Comm comm : {MPI_COMM_WORLD, MPI_COMM_SELF}) {
+      detail::check_mpi(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler",
+                        -1);
+    }
   }
   mpi_environment(const mpi_environment&) = delete;
   mpi_environment& operator=(const mpi_environment&) = delete;

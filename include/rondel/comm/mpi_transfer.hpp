@@ -148,6 +148,11 @@ class mpi_transfer {
     gone_ = {};
   }
 
+  [[nodiscard]] int test_some(int& count) noexcept {
+    return MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count,
+                        indices_.data(), statuses_.data());
+  }
+
   // Whether all requests ended within a moment.
   [[nodiscard]] bool end_all() noexcept {
     patience moment{{0.1}};
@@ -161,8 +166,7 @@ class mpi_transfer {
         }
       }
       int count = 0;
-      MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, indices_.data(),
-                   statuses_.data());
+      (void)test_some(count);
       if (std::all_of(requests_.begin(), requests_.end(),
                       [](MPI_Request r) { return r == MPI_REQUEST_NULL; })) {
         return true;
@@ -192,8 +196,7 @@ class mpi_transfer {
   template <class Through>
   [[nodiscard]] bool look(const Through& through) {
     int count = 0;
-    const int code = MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count,
-                                  indices_.data(), statuses_.data());
+    const int code = test_some(count);
     if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS) {
       check_mpi(code, "MPI_Testsome", world_->rank());
     }
