@@ -23,10 +23,21 @@ rondel_check(headers_listed COMMAND ${CMAKE_COMMAND} -P ${PROJECT_SOURCE_DIR}/cm
 rondel_check(docs COMMAND ${scripts}/check_docs.sh ${PROJECT_BINARY_DIR}/docs)
 rondel_check(docs.self_test COMMAND ${scripts}/check_docs.sh --self-test ${PROJECT_BINARY_DIR}/docs.self_test)
 
+set(backends)
+if(MPI_CXX_FOUND)
+  list(JOIN MPI_CXX_INCLUDE_DIRS "," folders)
+  list(APPEND backends --backend mpi=${folders})
+endif()
+if(CUDAToolkit_FOUND)
+  list(JOIN CUDAToolkit_INCLUDE_DIRS "," folders)
+  list(APPEND backends --backend cuda=${folders})
+  if(NCCL_FOUND)
+    list(APPEND backends --backend nccl=${folders},${NCCL_INCLUDE_DIR})
+  endif()
+endif()
 rondel_check(compile_time TIMEOUT 600
   COMMAND Python3::Interpreter ${scripts}/compile_time.py
-    --compiler ${CMAKE_CXX_COMPILER} --system ${CUDAToolkit_INCLUDE_DIRS}
-    --output ${PROJECT_BINARY_DIR}/compile_time.txt)
+    --compiler ${CMAKE_CXX_COMPILER} --output ${PROJECT_BINARY_DIR}/compile_time.txt ${backends})
 # The longest of all tests, so it starts first.
 set_tests_properties(check.compile_time PROPERTIES COST 1000)
 

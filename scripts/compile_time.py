@@ -18,6 +18,8 @@ REFERENCE_SECONDS = 0.47
 BUDGET_SECONDS = {"rondel/rondel.hpp": 0.9}
 DEFAULT_BUDGET_SECONDS = 0.5
 
+BACKENDS = ("cuda", "mpi", "nccl")
+
 
 def children_seconds():
     """Processor time of all child processes that have ended."""
@@ -25,13 +27,13 @@ def children_seconds():
     return usage.ru_utime + usage.ru_stime
 
 
-def best_seconds(compiler, headers, repeat, system=()):
+def best_seconds(compiler, headers, repeat, folders=()):
     """The shortest of repeat compilations of one file that includes headers; None if it does not compile."""
     with tempfile.TemporaryDirectory() as folder:
         source = pathlib.Path(folder) / "unit.cpp"
         source.write_text("".join(f"#include <{header}>\n" for header in headers), encoding="utf-8")
         command = [compiler, "-std=c++20", "-fsyntax-only", f"-I{ROOT / 'include'}"]
-        command += [f"-isystem{folder}" for folder in system] + [str(source)]
+        command += [option for folder in folders for option in ("-isystem", folder)] + [str(source)]
         best = None
         for _ in range(repeat):
             start = children_seconds()
@@ -47,9 +49,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--compiler", default="g++")
     parser.add_argument("--repeat", type=int, default=3, help="compilations per header, the best counts")
-    parser.add_argument("--system", nargs="*", default=[], help="include folders of the backends' packages")
     parser.add_argument("--output", type=pathlib.Path, help="also write the report to this file")
+    parser.add_argument("--backend", action="append", default=[], metavar="NAME=FOLDER[,FOLDER]...",
+                        help="where the headers lie that those named NAME... include; without it they are left out")
     arguments = parser.parse_args()
+    backends = {}
+    for one in arguments.backend:
+        name, _, folders = one.partition("=")
+        backends[name] = [folder for folder in folders.split(",") if folder]
 
     reference = best_seconds(arguments.compiler, REFERENCE_HEADERS, arguments.repeat)
     if reference is None:
@@ -61,7 +68,11 @@ def main():
     include = ROOT / "include"
     for path in sorted(filter(pathlib.Path.is_file, include.rglob("*.hpp"))):
         header = path.relative_to(include).as_posix()
-        seconds = best_seconds(arguments.compiler, [header], arguments.repeat, arguments.system)
+        backend = next((name for name in BACKENDS if path.name.startswith(name)), None)
+        if backend is not None and backend not in backends:
+            print(f"{header}: left out, there is no {backend} here")
+            continue
+        seconds = best_seconds(arguments.compiler, [header], arguments.repeat, backends.get(backend, []))
         budget = BUDGET_SECONDS.get(header, DEFAULT_BUDGET_SECONDS)
         rows.append((header, None if seconds is None else seconds * scale, budget))
 

@@ -49,7 +49,8 @@ main() {
   done
 
   require "$install" ccache clang clang-format cmake doxygen g++ git libclang-rt-dev llvm ninja-build python3 \
-    doctest-dev libbenchmark-dev libcli11-dev libdlpack-dev libeigen3-dev nlohmann-json3-dev python3-venv
+    doctest-dev libbenchmark-dev libcli11-dev libdlpack-dev libeigen3-dev nlohmann-json3-dev python3-venv \
+    iproute2 libmpich-dev libopenmpi-dev mpich openmpi-bin
 
   for lane in "${lanes[@]}"; do
     case $lane in

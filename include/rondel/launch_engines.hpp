@@ -171,15 +171,16 @@ auto launch(const engines<Engines...>& built, const launch_options& options, Pro
   using result = decltype(detail::launch_on(std::declval<first>(), 0, program));
   const auto facts = detail::facts_of(built);
   const std::size_t chosen = choose_engine(facts, detect_launcher(), options);
-  const auto on = [&]<std::size_t... I>(std::index_sequence<I...>)->result {
+  const auto on = [&]<std::size_t... Index>(std::index_sequence<Index...>)->result {
     if constexpr (std::is_void_v<result>) {
-      ((I == chosen ? (void)detail::launch_on(std::get<I>(built.all), options.ranks, program)
-                    : void()),
+      ((Index == chosen
+            ? (void)detail::launch_on(std::get<Index>(built.all), options.ranks, program)
+            : void()),
        ...);
     } else {
       result out;
-      ((I == chosen
-            ? (void)(out = detail::launch_on(std::get<I>(built.all), options.ranks, program))
+      ((Index == chosen
+            ? (void)(out = detail::launch_on(std::get<Index>(built.all), options.ranks, program))
             : void()),
        ...);
       return out;

@@ -1,13 +1,19 @@
 #pragma once
 #include <rondel/mpi.hpp>
 
+#include <array>
 #include <atomic>
+#include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
 #include <string>
 #include <utility>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 namespace test {
 
@@ -49,28 +55,36 @@ void on_mpi_worlds(rondel::mpi engine, const Wrap& wrap, const F& f) {
   }
 }
 
-// A counter that all processes of this machine share.
+// A counter that all processes share, in a file that is gone before anybody uses it: the processes
+// of one machine, also where that stands for several hosts.
 class shared_counter {
  public:
   shared_counter() {
-    void* at = nullptr;
-    const MPI_Aint size = mpi_rank() == 0 ? sizeof(std::atomic<int>) : 0;
-    MPI_Win_allocate_shared(size, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &at, &window_);
-    MPI_Aint whole = 0;
-    int unit = 0;
-    MPI_Win_shared_query(window_, 0, &whole, &unit, &at);
+    std::array<char, 64> name{};
+    int file = -1;
+    if (mpi_rank() == 0) {
+      std::snprintf(name.data(), name.size(), "/tmp/rondel-counter-XXXXXX");
+      file = mkstemp(name.data());
+      if (file < 0 || ftruncate(file, sizeof(std::atomic<int>)) != 0) std::abort();
+    }
+    MPI_Bcast(name.data(), static_cast<int>(name.size()), MPI_CHAR, 0, MPI_COMM_WORLD);
+    if (file < 0) file = open(name.data(), O_RDWR | O_CLOEXEC);
+    void* const at =
+        mmap(nullptr, sizeof(std::atomic<int>), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    close(file);
+    if (at == MAP_FAILED) std::abort();  // NOLINT
+    counter_ = static_cast<std::atomic<int>*>(at);
     if (mpi_rank() == 0) new (at) std::atomic<int>(0);
     MPI_Barrier(MPI_COMM_WORLD);
-    counter_ = static_cast<std::atomic<int>*>(at);
+    if (mpi_rank() == 0) unlink(name.data());
   }
   shared_counter(const shared_counter&) = delete;
   shared_counter& operator=(const shared_counter&) = delete;
-  ~shared_counter() { MPI_Win_free(&window_); }
+  ~shared_counter() { munmap(counter_, sizeof(std::atomic<int>)); }
 
   [[nodiscard]] std::atomic<int>& get() noexcept { return *counter_; }
 
  private:
-  MPI_Win window_ = MPI_WIN_NULL;
   std::atomic<int>* counter_ = nullptr;
 };
 

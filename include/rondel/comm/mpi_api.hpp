@@ -13,6 +13,7 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -130,8 +131,12 @@ struct mpi_options {
 };
 
 /// MPI, for as long as this object lives: initialised unless somebody has, and finalised only if
-/// this object has initialised it. After the failure of a world it is not finalised, because that
-/// would wait for the failed rank; the process then must end, with a code that is not zero.
+/// this object has initialised it. After the failure of a world, or when an exception destroys it,
+/// it is not finalised, because that might wait for ever for a rank that does not come; the process
+/// then must end, with a code that is not zero.
+///
+/// Where it initialises MPI it sets `MPI_ERRORS_RETURN` on `MPI_COMM_WORLD` and `MPI_COMM_SELF`:
+/// MPICH raises there what goes wrong with any message.
 ///
 /// MPI cannot be initialised twice in a process, so a program that needs it more than once keeps
 /// one object for the whole of `main`. Throws `invalid_argument` if MPI was finalised before.
@@ -148,11 +153,17 @@ class mpi_environment {
     int given = MPI_THREAD_SINGLE;
     detail::check_mpi(MPI_Init_thread(nullptr, nullptr, level, &given), "MPI_Init_thread", -1);
     owner_ = true;
+    for (const MPI_Comm comm : {MPI_COMM_WORLD, MPI_COMM_SELF}) {
+      detail::check_mpi(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler",
+                        -1);
+    }
   }
   mpi_environment(const mpi_environment&) = delete;
   mpi_environment& operator=(const mpi_environment&) = delete;
   ~mpi_environment() {
-    if (owner_ && !detail::mpi_is_finalized() && !detail::mpi_world_has_failed().load()) {
+    const bool unwinds = std::uncaught_exceptions() > exceptions_;
+    if (owner_ && !unwinds && !detail::mpi_is_finalized() &&
+        !detail::mpi_world_has_failed().load()) {
       MPI_Finalize();
     }
   }
@@ -169,6 +180,7 @@ class mpi_environment {
 
  private:
   bool owner_ = false;
+  int exceptions_ = std::uncaught_exceptions();
 };
 
 }  // namespace rondel

@@ -35,11 +35,11 @@ class mpi_batch {
   void send(int peer, device_span<const std::byte> bytes) {
     // MPI takes the memory of both directions through one type.
     auto* data = const_cast<std::byte*>(bytes.data());  // NOLINT
-    messages_.push_back({owner_->checked_peer(peer), false, data, bytes.size()});
+    add({owner_->checked_peer(peer), false, data, bytes.size()});
   }
   /// Adds a message from `peer`.
   void recv(int peer, device_span<std::byte> bytes) {
-    messages_.push_back({owner_->checked_peer(peer), true, bytes.data(), bytes.size()});
+    add({owner_->checked_peer(peer), true, bytes.data(), bytes.size()});
   }
   /// Queues the batch.
   void submit() {
@@ -47,6 +47,11 @@ class mpi_batch {
   }
 
  private:
+  void add(const detail::mpi_message& m) {
+    if (messages_.empty()) messages_.reserve(2);  // a message each way is what most have
+    messages_.push_back(m);
+  }
+
   mpi_communicator<Device>* owner_;
   typename Device::stream_type* stream_;
   std::vector<detail::mpi_message> messages_;

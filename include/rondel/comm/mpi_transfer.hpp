@@ -67,13 +67,9 @@ class mpi_transfer {
   // called for each that is.
   template <class Through>
   void finish(const Through& through) {
-    for (unsigned looks = 0; pending_ > 0;) {
-      if (look(through)) {
-        looks = 0;
-        continue;
-      }
-      world_->idle(++looks);
-      if (looks % mpi_world::looks_between_polls == 0) watch();
+    for (unsigned in_vain = 0; pending_ > 0;) {
+      look_often(in_vain, through);
+      if (pending_ > 0) watch();
     }
     clear();
   }
@@ -136,8 +132,10 @@ class mpi_transfer {
     }
     requests_.push_back(MPI_REQUEST_NULL);
     messages_.emplace_back();
-    indices_.resize(requests_.size());
-    statuses_.resize(requests_.size());
+    if (indices_.size() < requests_.size()) {
+      indices_.resize(requests_.size());
+      statuses_.resize(requests_.size());
+    }
     return requests_.size() - 1;
   }
 
@@ -148,6 +146,11 @@ class mpi_transfer {
     notes_.clear();
     pending_ = 0;
     gone_ = {};
+  }
+
+  [[nodiscard]] int test_some(int& count) noexcept {
+    return MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count,
+                        indices_.data(), statuses_.data());
   }
 
   // Whether all requests ended within a moment.
@@ -163,14 +166,29 @@ class mpi_transfer {
         }
       }
       int count = 0;
-      MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, indices_.data(),
-                   statuses_.data());
+      (void)test_some(count);
       if (std::all_of(requests_.begin(), requests_.end(),
                       [](MPI_Request r) { return r == MPI_REQUEST_NULL; })) {
         return true;
       }
       if (patience::clock::now() > moment.end) return false;
       sync::yield();
+    }
+  }
+
+  // Looks until all is through, or it is time to watch. `in_vain` counts the looks since the last
+  // message that came through.
+  template <class Through>
+  void look_often(unsigned& in_vain, const Through& through) {
+    const mpi_section section;
+    if (!section && world_->failed()) world_->throw_peer_failed(world_->rank(), describe());
+    check_mpi_open(section, world_->rank());
+    for (unsigned i = 0; i < mpi_world::looks_between_polls && pending_ > 0; ++i) {
+      if (look(through)) {
+        in_vain = 0;
+      } else {
+        world_->idle(++in_vain);
+      }
     }
   }
 
@@ -197,14 +215,6 @@ class mpi_transfer {
     for (const std::uint64_t note : notes_) through(note);
     notes_.clear();
     return true;
-  }
-
-  [[nodiscard]] int test_some(int& count) {
-    const mpi_section section;
-    if (!section && world_->failed()) world_->throw_peer_failed(world_->rank(), describe());
-    check_mpi_open(section, world_->rank());
-    return MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count,
-                        indices_.data(), statuses_.data());
   }
 
   void check(const message& m, const MPI_Status& status, bool has_error) {

@@ -105,7 +105,7 @@ class mpi_world {
     if (looks >= spins_) sync::yield();
   }
   // After how many looks in vain a wait polls the control lane.
-  static constexpr unsigned looks_between_polls = 32;
+  static constexpr unsigned looks_between_polls = 128;
 
   [[nodiscard]] bool failed() const noexcept { return failed_.load(std::memory_order_acquire); }
 
