@@ -40,7 +40,7 @@ using nccl_context = rank_context<nccl_communicator<cuda_device>>;
 
 // One rank of a run.
 struct nccl_rank {
-  std::optional<rank_listener> listener;
+  std::optional<rank_listener<thread_world>> listener;
   std::optional<cuda_device> device;
   std::shared_ptr<nccl_world> world;
   std::optional<nccl_context> context;
