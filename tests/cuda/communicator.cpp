@@ -1,9 +1,12 @@
 #include "communicator.hpp"
 
 #include "sanitized.hpp"
+#include "stream.hpp"
 #include "worlds.hpp"
 
 #include <atomic>
+#include <chrono>
+#include <thread>
 
 namespace {
 
@@ -50,6 +53,32 @@ TEST_CASE("threads on CUDA: messages, rings, splits, streams, arguments") {
       conformance::essentials(comm, s, arrivals);
     });
   }
+}
+
+// What one stream's operation waits for, the next operation of the communicator waits for as well,
+// though it be on another stream.
+TEST_CASE("threads on CUDA: operations keep their order across streams") {
+  fake_cuda::runtime machine({.devices = 2, .seed = 4});
+  conformance::gate closed;
+  std::atomic<bool> passed{false};
+  std::atomic<int> queued{0};
+  test::on_cuda_world({.ranks = 2}, [&](test::cuda_communicator& comm) {
+    using work = test::host_work<rondel::cuda_stream>;
+    auto first = comm.device().make_stream("first");
+    auto second = comm.device().make_stream("second");
+    if (comm.rank() == 0) work::run(first, [&] { passed = closed.pass(); });
+    rondel::barrier(comm, first);
+    rondel::barrier(comm, second);
+    work::run(second, [&] { CHECK(passed); });
+    if (queued.fetch_add(1) == 1) {
+      // Long enough for what does not wait to run.
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      closed.open();
+    }
+    second.synchronize();
+    first.synchronize();
+  });
+  for (const auto& problem : machine.finish()) FAIL_CHECK(problem);
 }
 
 }  // namespace
