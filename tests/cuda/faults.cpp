@@ -15,7 +15,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -218,7 +217,6 @@ TEST_CASE("every call of the runtime fails once") {
         CAPTURE(nth);
         fake_cuda::runtime machine(machine_for(world, static_cast<unsigned>(nth)));
         machine.fail(call, nth, cudaErrorLaunchFailure);
-        const auto began = std::chrono::steady_clock::now();
         std::vector<std::string> errors;
         try {
           errors =
@@ -226,7 +224,6 @@ TEST_CASE("every call of the runtime fails once") {
         } catch (const std::exception& e) {  // while the devices were made
           errors = {e.what()};
         }
-        CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds(15));
         ++cases;
         const bool failed =
             std::any_of(errors.begin(), errors.end(), [](const auto& e) { return !e.empty(); });
@@ -234,6 +231,7 @@ TEST_CASE("every call of the runtime fails once") {
         for (const auto& error : errors) {
           CAPTURE(error);
           if (!error.empty()) CHECK(has(error, "cudaErrorLaunchFailure"));
+          CHECK_FALSE(has(error, " waited "));  // until the deadline
         }
         for (const auto& problem : machine.finish()) FAIL_CHECK(problem);
       }

@@ -1,6 +1,7 @@
 #pragma once
 #include <rondel/core/device_span.hpp>
 #include <rondel/core/reduction.hpp>
+#include <rondel/core/work.hpp>
 #include <rondel/device/adam.hpp>
 #include <rondel/device/strided.hpp>
 
