@@ -212,6 +212,8 @@ TEST_CASE("8: a buffer is freed before the stream of the operation is done") {
       array x(r.device, home, {1});
       (void)reduce(r, x);
       (void)settled(r.comm);
+      // It is done in fact, but nothing that this rank has called says so.
+      while (fake_nccl::runs() < 2) std::this_thread::yield();
     }
     r.stream.synchronize();
     home.synchronize();

@@ -2,6 +2,7 @@
 #include "worlds.hpp"
 
 #include <array>
+#include <barrier>
 #include <cstdlib>
 #include <functional>
 #include <memory>
@@ -347,8 +348,9 @@ TEST_CASE("ranks and devices that do not go together are refused") {
 
 TEST_CASE("a group ends with its scope, and starts nothing that an exception left half done") {
   test::nccl_machine machine({}, test::lenient);
-  const auto all =
-      test::outcomes({.ranks = 2, .timeout = {30}}, test::world, [](int, auto& comm, auto& stream) {
+  std::barrier both(2);
+  const auto all = test::outcomes(
+      {.ranks = 2, .timeout = {30}}, test::world, [&](int, auto& comm, auto& stream) {
         array x(comm.device(), stream, {1});
         stream.synchronize();
         const auto raw = [&](ncclComm_t c) {
@@ -385,6 +387,7 @@ TEST_CASE("a group ends with its scope, and starts nothing that an exception lef
           CHECK(group.end() == ncclSystemError);
         }
         CHECK(fake_nccl::open_groups() == 0);
+        both.arrive_and_wait();
         comm.abort("done");  // the spoilt one cannot be closed
       });
   for (const auto& o : all) CHECK((o.kind == "ended" || o.kind == "peer_failed"));

@@ -86,7 +86,8 @@ ncclResult_t begin(comm& c, std::function<bool()> next) {
     }
     return c.state.load();
   }
-  c.state = ncclInProgress;
+  ncclResult_t ready = ncclSuccess;  // or an operation has failed meanwhile
+  if (!c.state.compare_exchange_strong(ready, ncclInProgress)) return ready;
   c.polls_left = static_cast<int>(draw(static_cast<std::uint64_t>(lib().how.polls) + 1));
   c.next = std::move(next);
   return ncclInProgress;
@@ -137,8 +138,9 @@ void enqueue(comm& c, std::unique_ptr<plan> given) {
     (void)cudaEventDestroy(event);
   }
   (void)cudaSetDevice(before);
-  // "Not ready", most likely, stays behind as the thread's last error.
-  if (due(c, fault::dirty_error, p->operation)) (void)cudaStreamQuery(first);
+  if (due(c, fault::dirty_error, p->operation)) {
+    for (int twice = 0; twice < 2; ++twice) (void)cudaDeviceEnablePeerAccess(c.device ^ 1, 0);
+  }
 }
 
 ncclResult_t launch(comm& c, std::vector<op> ops) {
@@ -245,6 +247,7 @@ void reset(const settings& s) {
     l.how = s;
     l.random.seed(s.seed);
     l.released = false;
+    l.runs = 0;
   }
 }
 
@@ -269,6 +272,8 @@ std::vector<std::string> leaks() {
   }
   return out;
 }
+
+int runs() noexcept { return lib().runs.load(); }
 
 int open_groups() noexcept { return here.depth; }
 

@@ -49,6 +49,8 @@ void release();
 [[nodiscard]] std::vector<std::string> leaks();
 /// How many groups the calling thread has open.
 [[nodiscard]] int open_groups() noexcept;
+/// How many groups of operations streams have run, of all ranks.
+[[nodiscard]] int runs() noexcept;
 /// How often the entry point of this name was called.
 [[nodiscard]] int calls(const std::string& name);
 

@@ -326,6 +326,7 @@ void run_plan(const plan& p) {
   }
   if (on) (void)deliver(c, messages);
   c.running.fetch_sub(1);
+  lib().runs.fetch_add(1);
   const std::lock_guard lock(c.group->mutex);
   c.group->changed.notify_all();
 }

@@ -154,6 +154,8 @@ struct library {
   std::vector<std::string> misuse;
   std::map<std::string, int> calls;
 
+  std::atomic<int> runs{0};
+
   std::mutex mutex;  // of the rest; taken first
   settings how;
   std::vector<std::shared_ptr<comm>> comms;
