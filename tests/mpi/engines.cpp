@@ -26,9 +26,9 @@ std::vector<std::byte> results_of(C& comm, rondel::host_device& device) {
   const auto of = [&]<class T>(std::type_identity<T>, const auto& op) {
     // Whole, in one piece, in several pieces.
     for (const std::size_t count : {std::size_t{5}, std::size_t{20'001}, std::size_t{300'001}}) {
-      conformance::uploaded<T> x(device, stream, conformance::random_values<T>(comm.rank(), count));
+      test::uploaded<T> x(device, stream, conformance::random_values<T>(comm.rank(), count));
       const rondel::balanced_blocks blocks(count, comm.size());
-      conformance::uploaded<T> part(device, stream, std::vector<T>(blocks.size(comm.rank())));
+      test::uploaded<T> part(device, stream, std::vector<T>(blocks.size(comm.rank())));
       rondel::reduce_scatter_v(comm, stream, x.span(), part.span(), blocks, op);
       rondel::all_reduce(comm, stream, x.span(), op);
       keep(conformance::download(stream, part.span()));
