@@ -339,10 +339,10 @@ struct cuda_threads {
   /// The device of rank `rank`, for `run`.
   [[nodiscard]] friend cuda_device make_device(const cuda_threads& engine, int rank,
                                                stream_listener& listener) {
-    int gpus = engine.gpus;
-    if (gpus == 0) detail::check_cuda(cudaGetDeviceCount(&gpus), "cudaGetDeviceCount", -1);
-    if (gpus < 1) throw invalid_argument(concat("cuda_threads: ", gpus, " GPUs"));
-    return cuda_device({.ordinal = rank % gpus,
+    int count = engine.gpus;
+    if (count == 0) detail::check_cuda(cudaGetDeviceCount(&count), "cudaGetDeviceCount", -1);
+    if (count < 1) throw invalid_argument(concat("cuda_threads: ", count, " GPUs"));
+    return cuda_device({.ordinal = rank % count,
                         .memory_limit = engine.memory_limit,
                         .rank = rank,
                         .recorder = engine.recorder,
