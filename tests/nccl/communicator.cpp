@@ -233,6 +233,7 @@ TEST_CASE("processes learn of a failure by their channel, and without one by the
     const auto id = rondel::make_nccl_id();
     wire shared;
     std::vector<std::string> words(2);
+    std::barrier both(2);
     std::vector<std::jthread> threads;
     for (int r = 0; r < 2; ++r) {
       threads.emplace_back([&, r] {
@@ -245,6 +246,7 @@ TEST_CASE("processes learn of a failure by their channel, and without one by the
              .channel = with_channel ? std::make_shared<channel_of_a_process>(shared) : nullptr});
         auto stream = device.make_stream("test");
         sum_of_ranks(comm, device, stream);
+        both.arrive_and_wait();
         if (r == 0) {
           comm.abort("the disk is full");
           std::this_thread::sleep_for(std::chrono::milliseconds(with_channel ? 0 : 500));

@@ -203,7 +203,11 @@ TEST_CASE("who waits for a stream behind that of a communicator is woken too") {
         test::uploaded<float, rondel::cuda_device> x(comm.device(), stream, {1});
         rondel::barrier(comm, stream);
         stream.synchronize();
-        if (rank == 1) throw std::runtime_error("boom");
+        if (rank == 1) {
+          std::this_thread::sleep_for(
+              std::chrono::milliseconds(50));  // the other one waits by then
+          throw std::runtime_error("boom");
+        }
         rondel::all_reduce(comm, stream, x.span());
         stream.record(done);
         compute.wait(done);

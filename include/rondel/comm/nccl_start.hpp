@@ -111,6 +111,8 @@ template <device Device>
 }
 
 // Part `color` of `parent`, whose ranks are `members` there. Without a member for a negative color.
+// NCCL deadlocks if the parent is at work: the exchange by which the members are known, and which
+// the host has waited for, comes behind all that it had queued.
 template <device Device>
 [[nodiscard]] nccl_seat<Device> nccl_split(nccl_world& world,
                                            const std::shared_ptr<nccl_member<Device>>& from,
@@ -119,7 +121,6 @@ template <device Device>
   parent.now.op = {.kind = operation_kind::split};
   parent.now.sequence = ++parent.calls;
   parent.check_open(parent.words());
-  parent.drain();  // NCCL deadlocks if the parent is at work
   nccl_seat<Device> out;
   {
     const std::lock_guard lock(world.calls);
