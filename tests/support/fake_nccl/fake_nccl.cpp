@@ -198,8 +198,11 @@ ncclResult_t add(ncclComm_t handle, const op& o, const char* name) {
   return launch(*c, {o});
 }
 
-// NCCL waits for them without end.
+// NCCL waits for them without end. What is launched of a graph that was destroyed still runs.
 void check_graphs(const comm& c) {
+  using clock = std::chrono::steady_clock;
+  const auto end = clock::now() + std::chrono::duration<double>(lib().how.destroy_patience);
+  while (c.graphs.load() != 0 && clock::now() < end) std::this_thread::yield();
   if (c.graphs.load() == 0) return;
   report(rondel::concat("rank ", c.rank,
                         ": a communicator ends while a graph has its operations: it would hang"));
