@@ -42,7 +42,7 @@ rondel_check(compile_time TIMEOUT 600
 set_tests_properties(check.compile_time PROPERTIES COST 1000)
 
 file(GLOB units CONFIGURE_DEPENDS
-  ${PROJECT_SOURCE_DIR}/tests/sketch/*.cu ${PROJECT_SOURCE_DIR}/tests/cuda/*.cu ${PROJECT_SOURCE_DIR}/tests/nccl/*.cu)
+  ${PROJECT_SOURCE_DIR}/tests/cuda/*.cu ${PROJECT_SOURCE_DIR}/tests/nccl/*.cu)
 foreach(unit IN LISTS units)
   cmake_path(GET unit STEM name)
   rondel_check(nvcc.${name} TIMEOUT 300
