@@ -103,6 +103,7 @@ class thread_group {
     const bool copied = in.is_copied();
     if (copied) shown.copy(in);
     const thread_card mine{call.op, in.data, out, blocks};
+    const thread_card* const own_card = &mine;
     shown.card = {call.op, copied ? shown.copied.data() : in.data, out, blocks};
     shown.turn.store(turn, std::memory_order_seq_cst);
     world_->notify();
@@ -118,7 +119,7 @@ class thread_group {
     if (copied) own.of(turn + 1).prefetch(in);
     // A rank reads its own memory, not the copy, whose cache lines are on their way to peers.
     const auto peers = [&](auto r) -> const thread_card& {
-      if (std::cmp_equal(r, call.rank)) return mine;
+      if (std::cmp_equal(r, call.rank)) return *own_card;
       return seats[r].of(turn).card;
     };
     each_peer([&](int peer) {
