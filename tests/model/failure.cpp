@@ -241,7 +241,7 @@ TEST_CASE("planted faults of failures") {
                {weaken("ready() || presence.load(", std::memory_order_acquire), "deadlock"}},
               [] { leaves_early(2); });
   check_found("a rank vanishes", {.timed_waits = naps::idle},
-              {{drop("side.store(pack(call"), "rank 2 is missing"}}, vanishes);
+              {{drop("side.store(word"), "rank 2 is missing"}}, vanishes);
 }
 
 }  // namespace

@@ -32,7 +32,8 @@ struct alignas(64) rank_activity {
   }
 
   void enter(std::uint64_t word, bool on_host) noexcept {
-    (on_host ? host : stream).store(word, std::memory_order_relaxed);
+    sync::atomic<std::uint64_t>& side = on_host ? host : stream;
+    side.store(word, std::memory_order_relaxed);
   }
   void leave(std::uint64_t word, bool on_host) noexcept {
     enter(0, on_host);
