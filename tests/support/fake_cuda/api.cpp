@@ -95,8 +95,11 @@ class call {
 
 int current() { return this_thread().current; }
 
-// Bytes that one operation moves, resolved when it runs.
+// Bytes that one operation moves, resolved when it runs. One at a time: what a planted fault leaves
+// unordered is to move the wrong bytes, which a test looks for, and not to be a data race.
 void move_bytes(void* to, const void* from, std::size_t bytes) {
+  static std::mutex one_at_a_time;
+  const std::lock_guard lock(one_at_a_time);
   void* const target = machine::is_device_address(to) ? memory(to) : to;
   const void* const source = machine::is_device_address(from) ? memory(from) : from;
   std::memmove(target, source, bytes);
